@@ -1,0 +1,5 @@
+"""``python -m kappa``."""
+
+from kappa.cli.app import main
+
+main()

@@ -1,0 +1,1 @@
+"""The ``kappa`` command: Typer commands, one module per noun. They parse and render."""

@@ -1,0 +1,28 @@
+"""Puts the commands together and turns errors into exit codes."""
+
+from __future__ import annotations
+
+import sys
+
+import typer
+
+from kappa.cli.output import print_error
+from kappa.errors import KappaError
+
+app = typer.Typer(
+    name="kappa",
+    help="Keep history in Kafka, rebuild any table by replay, switch versions atomically.",
+    no_args_is_help=True,
+    pretty_exceptions_enable=False,
+)
+
+
+def main() -> None:
+    """The console script. Exit codes are listed in docs/commands.md."""
+    try:
+        app()
+    except KappaError as error:
+        print_error(error, as_json="--json" in sys.argv)
+        sys.exit(error.exit_code)
+    except KeyboardInterrupt:
+        sys.exit(130)
