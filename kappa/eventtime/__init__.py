@@ -1,1 +1,1 @@
-"""TODO"""
+"""Event time: durations, watermarks, windows and lateness. Pure: no clock, no I/O."""

@@ -1,0 +1,90 @@
+"""Columns as people declare them: a name, or a Polars expression over the record's columns."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+
+import polars as pl
+
+from kappa.errors import DeclarationError
+
+Column = str | pl.Expr
+"""A column of the source by name, or an expression over its columns."""
+
+SYSTEM_COLUMNS = pl.Schema(
+    {"@partition": pl.Int32(), "@offset": pl.Int64(), "@timestamp": pl.Int64()}
+)
+"""What every record has besides its own columns; ``@timestamp`` is ms since the epoch."""
+
+
+def expression(column: Column) -> pl.Expr:
+    """``column`` as an expression."""
+    return pl.col(column) if isinstance(column, str) else column
+
+
+def named(columns: Sequence[Column] | Mapping[str, Column]) -> dict[str, pl.Expr]:
+    """Expressions by the name of the column they produce.
+
+    Raises:
+        DeclarationError: an expression yields several columns, or a name comes twice.
+    """
+    if isinstance(columns, Mapping):
+        return {name: expression(column) for name, column in columns.items()}
+    result: dict[str, pl.Expr] = {}
+    for column in columns:
+        expr = expression(column)
+        if expr.meta.has_multiple_outputs():
+            raise DeclarationError(
+                f"the expression {expr} yields several columns", hint="name one column each"
+            )
+        name = expr.meta.output_name()
+        if name in result:
+            raise DeclarationError(
+                f"the column {name!r} is declared twice", hint="rename one with .alias(…)"
+            )
+        result[name] = expr
+    return result
+
+
+def result_type(expr: pl.Expr, schema: Mapping[str, pl.DataType], *, where: str) -> pl.DataType:
+    """The type of ``expr`` over records with these columns.
+
+    ``where`` says in an error which processor and field it is about.
+
+    Raises:
+        DeclarationError: it names a column that is not there, does not fit the columns'
+            types, or looks at other rows, whose batch would then change the result.
+    """
+    if expr.meta.has_multiple_outputs():
+        raise DeclarationError(
+            f"{where}: {expr} yields several columns", hint="name one column each"
+        )
+    if not expr.meta.is_row_separable():
+        raise DeclarationError(
+            f"{where}: {expr} looks at other records",
+            hint="a column is worked out from its own record; use a windowed aggregate for more",
+        )
+    try:
+        typed = pl.LazyFrame(schema=dict(schema)).select(expr.alias("x")).collect_schema()
+    except pl.exceptions.ColumnNotFoundError as error:
+        missing = sorted(set(expr.meta.root_names()) - set(schema))
+        raise DeclarationError(
+            f"{where}: the source has no column {', '.join(map(repr, missing))}",
+            hint="its columns are " + ", ".join(n for n in schema if not n.startswith("@")),
+        ) from error
+    except pl.exceptions.PolarsError as error:
+        raise DeclarationError(
+            f"{where}: {expr} does not fit the source's columns: {first_line(error)}"
+        ) from error
+    return typed["x"]
+
+
+def columns_read(expressions: Iterable[pl.Expr]) -> frozenset[str]:
+    """The names of the source columns that these expressions look at."""
+    roots = {name for expr in expressions for name in expr.meta.root_names()}
+    return frozenset(name for name in roots if not name.startswith("@"))
+
+
+def first_line(error: BaseException) -> str:
+    """The first line of what an exception says; Polars appends its whole plan after it."""
+    return str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__

@@ -1,0 +1,228 @@
+"""Projections: a row per record, or the latest row per key."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+import polars as pl
+
+from kappa.errors import DeclarationError
+from kappa.eventtime.watermark import PartitionClock
+from kappa.processing.admission import Storable, admit, event_time, time_refusals
+from kappa.processing.aggregates import Refusal
+from kappa.processing.events import DEAD_SCHEMA, Events, Outcome, dead_letters
+from kappa.processing.expressions import (
+    SYSTEM_COLUMNS,
+    Column,
+    columns_read,
+    expression,
+    named,
+    result_type,
+)
+from kappa.processing.guarded import evaluate
+from kappa.processing.source import Source
+
+POSITION = pl.Schema({"_partition": pl.Int32(), "_offset": pl.Int64()})
+"""The hidden columns of a projection's table: where in the topic a row comes from."""
+
+KEY_TYPES = (pl.String, pl.Int32, pl.Int64, pl.Boolean)
+"""Types of a record key that has a text form."""
+
+
+@dataclass(frozen=True, eq=False, kw_only=True)
+class Projection:
+    """A table of expressions over each record.
+
+    Attributes:
+        name, version: the processor and its version; a change of logic is a new version.
+        source: the topic; its event time may be None.
+        columns: the table's columns, by name or as expressions with an alias.
+        latest_by: the column that is the topic's record key. Given, the table holds the
+            latest row per key, a tombstone deletes the row, and a compacted topic will do;
+            None: every record is a row.
+        where: which records to take; the others are counted as filtered. A latest-by-key
+            projection has none: a filtered update would leave an older row standing.
+    """
+
+    name: str
+    version: int
+    source: Source
+    columns: Sequence[Column] | Mapping[str, Column]
+    latest_by: str | None = None
+    where: pl.Expr | None = None
+
+    def bind(self, schema: pl.Schema) -> BoundProjection:
+        """The declaration against the source's columns.
+
+        Raises:
+            DeclarationError: something declared does not fit these columns.
+        """
+        where = f"{self.name} version {self.version}"
+        available = pl.Schema({**schema, **SYSTEM_COLUMNS})
+        columns = named(self.columns)
+        if not columns:
+            raise DeclarationError(f"{where} declares no columns")
+        types = {
+            name: result_type(expr, available, where=f"{where}, column {name!r}")
+            for name, expr in columns.items()
+        }
+        time = None
+        if self.source.event_time is not None:
+            time = event_time(self.source, schema, where=where)
+        if self.where is not None:
+            self._check_where(available, where)
+        return BoundProjection(self, time, columns, types, self._key_column(columns, types, where))
+
+    def _check_where(self, available: pl.Schema, where: str) -> None:
+        assert self.where is not None
+        if self.latest_by is not None:
+            raise DeclarationError(
+                f"{where}: a latest-by-key projection cannot filter",
+                hint="keep the condition as a column and filter when reading",
+            )
+        dtype = result_type(self.where, available, where=f"{where}, where")
+        if dtype != pl.Boolean:
+            raise DeclarationError(f"{where}: where is of type {dtype}, not a condition")
+
+    def _key_column(
+        self, columns: Mapping[str, pl.Expr], types: Mapping[str, pl.DataType], where: str
+    ) -> str | None:
+        """The name under which the record key stands in the table."""
+        if self.latest_by is None:
+            return None
+        for name, expr in columns.items():
+            if expr.meta.undo_aliases().meta.eq(expression(self.latest_by)):
+                if types[name] not in KEY_TYPES:
+                    raise DeclarationError(
+                        f"{where}: the key {self.latest_by!r} is of type {types[name]}",
+                        hint="a record key is text, an int, a long or a boolean",
+                    )
+                return name
+        raise DeclarationError(
+            f"{where}: the key {self.latest_by!r} is not among the columns",
+            hint=f"add {self.latest_by!r} to columns as it is; an alias is fine",
+        )
+
+
+@dataclass(frozen=True, eq=False)
+class BoundProjection:
+    """A projection with the types its columns have.
+
+    Attributes:
+        types: the columns' types, in order.
+        key: the table column that holds the record key, None for every record a row.
+    """
+
+    declaration: Projection
+    time: pl.Expr | None
+    columns: Mapping[str, pl.Expr]
+    types: Mapping[str, pl.DataType]
+    key: str | None
+
+    def fold(self, storable: Storable) -> ProjectionFold:
+        """A fold that has seen nothing yet."""
+        return ProjectionFold(self, storable)
+
+
+class ProjectionFold:
+    """Turns batches into rows; of several rows with one key only the last is kept."""
+
+    def __init__(self, bound: BoundProjection, storable: Storable) -> None:
+        declared = bound.declaration
+        self._bound = bound
+        self._names = list(bound.types)
+        time = [] if bound.time is None else [bound.time]
+        conditions = [] if declared.where is None else [declared.where.alias("@where")]
+        self.reads_keys = bound.key is not None
+        kept = [pl.col("@offset"), pl.col("@timestamp")]
+        kept += [pl.col("@key")] if self.reads_keys else []
+        columns = [expr.alias(name) for name, expr in bound.columns.items()]
+        self._selecting = [*kept, *time, *conditions, *columns]
+        self._storable = storable
+        self._refusals = [] if bound.time is None else time_refusals(declared.source)
+        if bound.key is not None:
+            self._refusals.append(_foreign_key(bound.key))
+        self.reads = columns_read([*time, *conditions, *columns])
+        self._pending: list[pl.DataFrame] = []
+
+    @property
+    def buffered(self) -> int:
+        return sum(len(frame) for frame in self._pending)
+
+    def apply(self, events: Events, clock: PartitionClock) -> Outcome:
+        selected, failed = evaluate(events.frame, self._selecting)
+        filtered = 0
+        if self._bound.declaration.where is not None:
+            kept = selected.filter(pl.col("@where").fill_null(False))
+            filtered, selected = len(selected) - len(kept), kept
+        admitted, refused = admit(selected, self._refusals, self._names, self._storable)
+        rows = self._positioned(admitted, events.partition, deleted=False)
+        dead = [failed, refused]
+        if self._bound.key is None:
+            filtered += len(events.tombstones)
+        else:
+            deletions, unreadable = self._deletions(events)
+            dead.append(unreadable)
+            rows = pl.concat([rows, deletions]).sort("_offset")
+            rows = rows.unique(self._bound.key, keep="last", maintain_order=True)
+        if len(rows):
+            self._pending.append(rows)
+        time = None if self._bound.time is None else admitted["@event_time"]
+        record_time = pl.Series([events.max_record_time], dtype=pl.Int64)
+        return Outcome(clock.advanced(time, record_time), None, dead_letters(dead), filtered)
+
+    def flush(self) -> pl.DataFrame:
+        held, self._pending = self._pending, []
+        if not held:
+            return self._schema().to_frame()
+        rows = pl.concat(held)
+        if self._bound.key is None:
+            return rows
+        # One key lies in one partition, so offset order is the order of its updates.
+        return rows.sort("_offset").unique(self._bound.key, keep="last", maintain_order=True)
+
+    def _schema(self) -> pl.Schema:
+        deleted = {} if self._bound.key is None else {"_deleted": pl.Boolean()}
+        return pl.Schema({**self._bound.types, **POSITION, **deleted})
+
+    def _positioned(self, frame: pl.DataFrame, partition: int, *, deleted: bool) -> pl.DataFrame:
+        position = [
+            pl.lit(partition, pl.Int32).alias("_partition"),
+            pl.col("@offset").alias("_offset"),
+        ]
+        mark = [] if self._bound.key is None else [pl.lit(deleted).alias("_deleted")]
+        return frame.select(*self._names, *position, *mark)
+
+    def _deletions(self, events: Events) -> tuple[pl.DataFrame, pl.DataFrame]:
+        """Rows that delete their key, and the tombstones whose key cannot be read."""
+        assert self._bound.key is not None
+        text = pl.col("@key").cast(pl.String, strict=False)
+        key = _from_text(text, self._bound.types[self._bound.key])
+        empty = [
+            pl.lit(None, dtype).alias(name)
+            for name, dtype in self._bound.types.items()
+            if name != self._bound.key
+        ]
+        marked = events.tombstones.with_columns(key.alias(self._bound.key), *empty)
+        unreadable = marked.filter(pl.col(self._bound.key).is_null()).select(
+            "@offset",
+            pl.lit("Refused").alias("error_class"),
+            pl.lit("a tombstone whose key cannot be read").alias("message"),
+        )
+        readable = marked.filter(pl.col(self._bound.key).is_not_null())
+        dead = pl.DataFrame(unreadable, schema=DEAD_SCHEMA)
+        return self._positioned(readable, events.partition, deleted=True), dead
+
+
+def _foreign_key(column: str) -> Refusal:
+    """The record key is not the text of the key column, or is missing."""
+    text = pl.col(column).cast(pl.String).cast(pl.Binary)
+    same = (pl.col("@key") == text).fill_null(False)
+    return Refusal(~same, f"the record key is not the text of {column!r}")
+
+
+def _from_text(text: pl.Expr, dtype: pl.DataType) -> pl.Expr:
+    if dtype == pl.Boolean:
+        return pl.when(text == "true").then(True).when(text == "false").then(False)
+    return text.cast(dtype, strict=False)
