@@ -80,7 +80,9 @@ class WindowedAggregate:
             name: _input_type(aggregate, available, f"{where}, aggregate {name!r}")
             for name, aggregate in self.aggregates.items()
         }
-        return BoundWindowedAggregate(self, time, keys, key_types, input_types)
+        bound = BoundWindowedAggregate(self, time, keys, key_types, input_types)
+        bound.partials()  # an aggregate refuses an input it cannot take here
+        return bound
 
 
 @dataclass(frozen=True, eq=False)

@@ -17,9 +17,7 @@ from kappa.processing.admission import anything
 from kappa.processing.events import TOMBSTONE_SCHEMA, Events
 from tests.reference import Record, exact_units, windowed
 
-SCHEMA = pl.Schema(
-    {"at": pl.Datetime("ms", "UTC"), "product": pl.String(), "amount": pl.Float64()}
-)
+SCHEMA = pl.Schema({"at": pl.Datetime("ms", "UTC"), "product": pl.String(), "amount": pl.Float64()})
 
 TOTALS = WindowedAggregate(
     name="totals",
@@ -141,9 +139,7 @@ def test_a_sum_of_nothing_is_null_and_specials_follow_ieee_754() -> None:
         "down": [-infinity, 2.0],
         "plain": [1.5, None],
     }
-    records = [
-        Record(0, 0, 1_000, 5, key, value) for key, both in values.items() for value in both
-    ]
+    records = [Record(0, 0, 1_000, 5, key, value) for key, both in values.items() for value in both]
     fold = TOTALS.bind(SCHEMA).fold(anything)
     fold.apply(events(records), PartitionClock())
     rows = fold.flush()
@@ -228,5 +224,4 @@ def test_declaration_errors_are_found_before_the_first_record(
         "aggregates": {"orders": Count()},
     }
     with pytest.raises(DeclarationError, match=message):
-        bound = WindowedAggregate(**{**declared, **changes}).bind(SCHEMA)  # type: ignore[arg-type]
-        bound.partials()
+        WindowedAggregate(**{**declared, **changes}).bind(SCHEMA)  # type: ignore[arg-type]

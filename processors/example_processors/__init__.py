@@ -1,0 +1,1 @@
+"""Example processors, installed and found as any plugin's are."""
