@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Mapping, Sequence
 
 import polars as pl
 
-from kappa.errors import DeclarationError
+from kappa.errors import DeclarationError, InvalidName
 
 Column = str | pl.Expr
 """A column of the source by name, or an expression over its columns."""
@@ -20,6 +21,27 @@ SYSTEM_COLUMNS = pl.Schema(
 def expression(column: Column) -> pl.Expr:
     """``column`` as an expression."""
     return pl.col(column) if isinstance(column, str) else column
+
+
+_COLUMN_NAME = re.compile(r"[a-z](_?[a-z0-9])*")
+
+
+def check_column_name(name: str, *, where: str) -> None:
+    """Refuses a table column's name that would need quotes in SQL or looks like kappa's own.
+
+    Raises:
+        InvalidName: it is not lower-case words joined by single underscores.
+    """
+    if not _COLUMN_NAME.fullmatch(name):
+        raise InvalidName(
+            f"{where}: {name!r} cannot be a column's name",
+            hint=f'rename it: pl.col("{name}").alias("{_suggested(name)}")',
+        )
+
+
+def _suggested(name: str) -> str:
+    snake = re.sub(r"(?<=[a-z0-9])(?=[A-Z])", "_", name).lower()
+    return re.sub(r"[^a-z0-9]+", "_", snake).strip("_") or "column"
 
 
 def named(columns: Sequence[Column] | Mapping[str, Column]) -> dict[str, pl.Expr]:

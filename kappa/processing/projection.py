@@ -15,6 +15,7 @@ from kappa.processing.events import DEAD_SCHEMA, Events, Outcome, dead_letters
 from kappa.processing.expressions import (
     SYSTEM_COLUMNS,
     Column,
+    check_column_name,
     columns_read,
     expression,
     named,
@@ -63,6 +64,8 @@ class Projection:
         columns = named(self.columns)
         if not columns:
             raise DeclarationError(f"{where} declares no columns")
+        for name in columns:
+            check_column_name(name, where=where)
         types = {
             name: result_type(expr, available, where=f"{where}, column {name!r}")
             for name, expr in columns.items()

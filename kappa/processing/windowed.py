@@ -18,6 +18,7 @@ from kappa.processing.events import Events, Outcome, dead_letters
 from kappa.processing.expressions import (
     SYSTEM_COLUMNS,
     Column,
+    check_column_name,
     columns_read,
     named,
     result_type,
@@ -68,6 +69,8 @@ class WindowedAggregate:
         available = pl.Schema({**schema, **SYSTEM_COLUMNS})
         time = event_time(self.source, schema, where=where)
         keys = named(self.key)
+        for name in (*keys, *self.aggregates):
+            check_column_name(name, where=where)
         key_types = {
             name: result_type(expr, available, where=f"{where}, key {name!r}")
             for name, expr in keys.items()

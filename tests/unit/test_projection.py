@@ -127,6 +127,9 @@ def test_every_record_is_a_row_and_the_rest_is_filtered() -> None:
         ({"latest_by": "age"}, "'age' is not among the columns"),
         ({"latest_by": "customer", "where": pl.col("age") > 1}, "cannot filter"),
         ({"where": pl.col("age")}, "not a condition"),
+        ({"columns": {"homeTown": "city"}}, "'homeTown' cannot be a column's name"),
+        ({"columns": {"_offset": "age"}}, "'_offset' cannot be a column's name"),
+        ({"columns": {"a__b": "age"}}, "'a__b' cannot be a column's name"),
         ({"columns": [pl.col("age").shift()]}, "looks at other records"),
         (
             {"columns": [pl.struct("age").alias("age")], "latest_by": "age"},
