@@ -40,6 +40,8 @@ class KafkaSettings(BaseModel):
     ssl_key_location: Path | None = None
     ssl_key_password: SecretStr | None = None
     request_timeout_ms: int = 30_000
+    default_api_timeout_ms: int = 10_000
+    """How long a command waits for any broker to answer before it fails."""
 
 
 class PostgresSettings(BaseModel):

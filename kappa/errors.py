@@ -9,6 +9,7 @@
     │       └── InvalidName        a name PostgreSQL would cut or kappa uses itself
     ├── LogError
     │   ├── BrokerUnavailable      no broker answered
+    │   ├── InvalidTopicName       a name Kafka does not allow
     │   ├── UnknownTopic
     │   ├── TopicExists
     │   ├── OffsetOutOfRange       the position asked for is not in the log
@@ -29,7 +30,8 @@
     │   ├── DatabaseUnavailable
     │   ├── MigrationNeeded        kappa's own tables are older than this kappa
     │   ├── NameTaken              a relation of this name exists and is not ours
-    │   └── LockTimeout            a reader held the lock for longer than we wait
+    │   ├── LockTimeout            a reader held the lock for longer than we wait
+    │   └── Deadlock               PostgreSQL ended this transaction for another: run it again
     ├── VersionError
     │   ├── UnknownVersion
     │   ├── FingerprintChanged     other code under the same version number
@@ -102,6 +104,10 @@ class LogError(KappaError):
 
 class BrokerUnavailable(LogError):
     exit_code = 5
+
+
+class InvalidTopicName(LogError):
+    exit_code = 2
 
 
 class UnknownTopic(LogError):
@@ -185,6 +191,10 @@ class NameTaken(TableError):
 
 
 class LockTimeout(TableError):
+    exit_code = 5
+
+
+class Deadlock(TableError):
     exit_code = 5
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import itertools
 import json
 import os
+import re
 import subprocess
 import sys
 import uuid
@@ -12,6 +13,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
+from urllib.parse import urlsplit
 
 import psycopg
 import pytest
@@ -77,26 +79,28 @@ def database(stack: Stack, unique: Callable[[str], str]) -> Iterator[str]:
     name = unique("test")
     with psycopg.connect(stack.postgres_url, autocommit=True) as connection:
         connection.execute(f'CREATE DATABASE "{name}"')
-    parts = psycopg.conninfo.conninfo_to_dict(stack.postgres_url)
-    host = parts.get("host", "127.0.0.1")
-    user = parts.get("user", "postgres")
-    port = f"&port={parts['port']}" if "port" in parts else ""
-    yield f"postgresql://{user}@/{name}?host={host}{port}"
+    yield urlsplit(stack.postgres_url)._replace(path=f"/{name}").geturl()
     with psycopg.connect(stack.postgres_url, autocommit=True) as connection:
         connection.execute(f'DROP DATABASE "{name}" WITH (FORCE)')
 
 
 @pytest.fixture
-def kappa(
+def environment(
     stack: Stack, database: str, tmp_path: Path, unique: Callable[[str], str]
-) -> Callable[..., Finished]:
-    """Runs ``kappa ARGS…`` as a process against the servers, with a registry of its own."""
-    environment = {
+) -> dict[str, str]:
+    """What a kappa process of this test sees: the servers, a registry and plugins of its own."""
+    return {
         **os.environ,
         "KAPPA_KAFKA__BOOTSTRAP_SERVERS": stack.bootstrap_servers,
         "KAPPA_POSTGRES__URL": database,
         "KAPPA_REGISTRY__TOPIC": f"_schemas_{unique('r')}",
+        "PYTHONPATH": str(tmp_path / "plugins"),
     }
+
+
+@pytest.fixture
+def kappa(environment: dict[str, str], tmp_path: Path) -> Callable[..., Finished]:
+    """Runs ``kappa ARGS…`` as a process in the test's directory."""
 
     def run(*args: str, stdin: str | bytes = "", env: dict[str, str] | None = None) -> Finished:
         done = subprocess.run(
@@ -110,3 +114,29 @@ def kappa(
         return Finished(done.returncode, done.stdout.decode(), done.stderr.decode())
 
     return run
+
+
+@pytest.fixture
+def plugin(tmp_path: Path) -> Callable[[str, str], None]:
+    """Installs a module of processors for this test's kappa processes.
+
+    Its processors are announced by the names the module gives them: every line
+    ``x = Projection(`` or ``x = WindowedAggregate(`` is followed by a name and a version.
+    """
+    directory = tmp_path / "plugins"
+
+    def install(module: str, code: str) -> None:
+        info = directory / f"{module}-1.0.dist-info"
+        info.mkdir(parents=True, exist_ok=True)
+        (directory / f"{module}.py").write_text(code)
+        (info / "METADATA").write_text(f"Metadata-Version: 2.1\nName: {module}\nVersion: 1.0\n")
+        found = _DECLARED.findall(code)
+        entries = [f"{name}.v{version} = {module}:{var}" for var, name, version in found]
+        (info / "entry_points.txt").write_text("\n".join(["[kappa.processors]", *entries]))
+
+    return install
+
+
+_DECLARED = re.compile(
+    r"^(\w+) = (?:Projection|WindowedAggregate)\(\s*name=\"(\w+)\",\s*version=(\d+)", re.MULTILINE
+)

@@ -1,1 +1,1 @@
-"""TODO"""
+"""Avro: schemas, their compatibility, and decoding batches of values to columns."""

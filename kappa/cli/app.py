@@ -6,6 +6,7 @@ import sys
 
 import typer
 
+from kappa.cli import db, dev, processors, produce, replay, topics
 from kappa.cli.output import print_error
 from kappa.errors import KappaError
 
@@ -15,6 +16,13 @@ app = typer.Typer(
     no_args_is_help=True,
     pretty_exceptions_enable=False,
 )
+
+app.add_typer(dev.app)
+app.add_typer(topics.app)
+app.command("produce")(produce.command)
+app.add_typer(processors.app)
+app.command("replay")(replay.command)
+app.add_typer(db.app)
 
 
 def main() -> None:

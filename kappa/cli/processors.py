@@ -7,7 +7,9 @@ import typer
 from kappa.cli.output import Json, emit, err, out, table
 from kappa.operations.processors import InstalledProcessor, list_processors
 
-app = typer.Typer(help="Processors that installed distributions announce.", no_args_is_help=True)
+app = typer.Typer(
+    name="processors", help="Processors that installed distributions announce.", no_args_is_help=True
+)
 
 
 @app.command("list")

@@ -1,1 +1,1 @@
-"""TODO"""
+"""Schemas by id and by subject, kept in a compacted topic."""

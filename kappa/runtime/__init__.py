@@ -1,1 +1,1 @@
-"""TODO"""
+"""Where log, processing and tables meet: replays and their workers."""

@@ -1,1 +1,1 @@
-"""TODO"""
+"""PostgreSQL: names, tables, COPY and upsert, progress, views. Imports no other kappa package."""

@@ -1,1 +1,1 @@
-"""TODO"""
+"""Versions of a processor: identity, lifecycle, records, promote."""

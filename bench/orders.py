@@ -1,0 +1,89 @@
+"""The orders every measurement runs over: seeded, so that anybody gets the same ones."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import duckdb
+import numpy as np
+import polars as pl
+
+SCHEMA: dict[str, object] = {
+    "type": "record",
+    "name": "Order",
+    "fields": [
+        {"name": "order_id", "type": "long"},
+        {"name": "customer", "type": "string"},
+        {"name": "product", "type": "string"},
+        {"name": "quantity", "type": "int"},
+        {"name": "amount", "type": "double"},
+        {"name": "currency", "type": "string"},
+        {"name": "placed_at", "type": {"type": "long", "logicalType": "timestamp-millis"}},
+    ],
+}
+KEY = "customer"
+PARTITIONS = 4
+
+COUNT = 4_000_000
+PRODUCTS = 1_000
+CUSTOMERS = 50_000
+SEED = 20_130_101
+
+WINDOW_MS = 60_000
+OUT_OF_ORDERNESS_MS = 5_000
+_START_MS = 1_700_000_040_000
+"""A whole minute, so that the first window is not cut."""
+_SPACING_MS = 9.9
+"""Four million orders in eleven hours: 660 minutes of a thousand products."""
+_CHUNK = 200_000
+
+
+def chunks(count: int = COUNT) -> Iterator[pl.DataFrame]:
+    """The first ``count`` orders in the order they are published.
+
+    Event times are out of order by up to 4.9 s, within OUT_OF_ORDERNESS_MS, so none is late.
+    """
+    products = pl.Series([f"product-{n:04d}" for n in range(PRODUCTS)])
+    customers = pl.Series([f"customer-{n:05d}" for n in range(CUSTOMERS)])
+    currencies = pl.Series(["EUR", "USD", "GBP", "CHF"])
+    for first in range(0, count, _CHUNK):
+        size = min(_CHUNK, count - first)
+        random = np.random.default_rng([SEED, first])
+        ids = np.arange(first, first + size)
+        placed = _START_MS + np.floor(ids * _SPACING_MS) + random.integers(0, 4_900, size)
+        yield pl.DataFrame(
+            {
+                "order_id": ids,
+                "customer": customers.gather(random.integers(0, CUSTOMERS, size)),
+                "product": products.gather(random.integers(0, PRODUCTS, size)),
+                "quantity": random.integers(1, 9, size, dtype=np.int32),
+                "amount": random.integers(100, 50_000, size) / 100,
+                "currency": currencies.gather(random.integers(0, 4, size)),
+                "placed_at": placed.astype(np.int64),
+            }
+        ).with_columns(pl.col("placed_at").cast(pl.Datetime("ms", "UTC")))
+
+
+def expected(count: int = COUNT) -> pl.DataFrame:
+    """What the windows hold, computed from the orders themselves by another engine.
+
+    Columns: product, window_start (ms), orders, cents.
+    """
+    with duckdb.connect() as database:
+        database.execute("CREATE TABLE orders (product VARCHAR, placed_at BIGINT, cents BIGINT)")
+        for chunk in chunks(count):
+            columns = chunk.select(
+                "product",
+                pl.col("placed_at").dt.epoch("ms"),
+                (pl.col("amount") * 100).round().cast(pl.Int64).alias("cents"),
+            )
+            database.register("chunk", columns.to_arrow())
+            database.execute("INSERT INTO orders SELECT * FROM chunk")
+        result = database.sql(
+            "SELECT product, placed_at - placed_at % ? AS window_start,"
+            " count(*) AS orders, sum(cents)::BIGINT AS cents FROM orders GROUP BY ALL",
+            params=[WINDOW_MS],
+        )
+        frame = pl.from_arrow(result.to_arrow_table())
+        assert isinstance(frame, pl.DataFrame)
+        return frame

@@ -1,0 +1,65 @@
+"""Runs one measurement as a process of its own, on one core."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+import time
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+ROOT = Path(__file__).parents[1]
+PLUGINS = Path(__file__).parent / "plugins"
+
+
+@dataclass(frozen=True)
+class Measured:
+    """One measurement: ``seconds`` as the process counts its work, ``wall`` from start to exit."""
+
+    records: int
+    rows: int | None
+    seconds: float
+    wall: float
+
+    @property
+    def rate(self) -> float:
+        """Records per second of work."""
+        return self.records / self.seconds
+
+
+def run(module: str, *args: str, core: int, environment: Mapping[str, str]) -> Measured:
+    """Runs ``python -m MODULE ARGS`` with every thread and child of it on ``core``.
+
+    The process prints one JSON object with records and seconds, and rows if it has any.
+    """
+    began = time.perf_counter()
+    done = subprocess.run(
+        [sys.executable, "-c", _PIN, str(core), module, *args],
+        env=with_plugins(environment),
+        stdout=subprocess.PIPE,
+        check=True,
+    )
+    wall = time.perf_counter() - began
+    result: dict[str, Any] = json.loads(done.stdout)
+    return Measured(result["records"], result.get("rows"), result["seconds"], wall)
+
+
+def with_plugins(environment: Mapping[str, str]) -> dict[str, str]:
+    """An environment in which kappa finds the bench's processor: its metadata is on the path."""
+    return {
+        **os.environ,
+        **environment,
+        "PYTHONPATH": os.pathsep.join([str(PLUGINS), str(ROOT)]),
+    }
+
+
+_PIN = """
+import os, sys
+os.sched_setaffinity(0, {int(sys.argv[1])})
+os.execv(sys.executable, [sys.executable, "-m", *sys.argv[2:]])
+"""
+"""Pins before anything is imported: native thread pools size themselves by the affinity."""

@@ -1,0 +1,94 @@
+"""Which Arrow and Polars types hold the values of a schema.
+
+A value has two forms: *physical*, as Avro stores it (a timestamp is a long, a decimal is
+bytes), and *logical*, as a column shows it. Decoders give the physical form.
+"""
+
+from __future__ import annotations
+
+import polars as pl
+import pyarrow as pa
+
+from kappa.avro.nodes import Array, Enum, Fixed, Map, Node, Nullable, Primitive, Record
+from kappa.avro.schema import AvroSchema
+
+_PHYSICAL = {
+    "null": pa.null(),
+    "boolean": pa.bool_(),
+    "int": pa.int32(),
+    "long": pa.int64(),
+    "float": pa.float32(),
+    "double": pa.float64(),
+    "bytes": pa.binary(),
+    "string": pa.string(),
+}
+
+_LOGICAL = {
+    "date": pa.date32(),
+    "time-millis": pa.time32("ms"),
+    "time-micros": pa.time64("us"),
+    "timestamp-millis": pa.timestamp("ms", "UTC"),
+    "timestamp-micros": pa.timestamp("us", "UTC"),
+    "timestamp-nanos": pa.timestamp("ns", "UTC"),
+    "local-timestamp-millis": pa.timestamp("ms"),
+    "local-timestamp-micros": pa.timestamp("us"),
+    "local-timestamp-nanos": pa.timestamp("ns"),
+    "uuid": pa.string(),
+}
+
+
+def physical_type(node: Node) -> pa.DataType:
+    """The Arrow type of a node's values as Avro stores them; maps as lists of entries."""
+    match node:
+        case Primitive(name):
+            return _PHYSICAL[name]
+        case Fixed(size=size):
+            return pa.binary(size)
+        case Enum():
+            return pa.string()
+        case Array(items):
+            return pa.list_(pa.field("item", physical_type(items)))
+        case Map(values):
+            return entries(physical_type(values))
+        case Nullable(inner):
+            return physical_type(inner)
+        case Record(fields=fields):
+            return pa.struct([(field.name, physical_type(field.node)) for field in fields])
+
+
+def logical_type(node: Node) -> pa.DataType:
+    """The Arrow type of a node's values as a column shows them."""
+    match node:
+        case Primitive() | Fixed() if node.logical is not None:
+            if node.logical.name == "decimal":
+                return pa.decimal128(node.logical.precision, node.logical.scale)
+            return _LOGICAL[node.logical.name]
+        case Fixed():
+            return pa.binary()
+        case Primitive() | Enum():
+            return physical_type(node)
+        case Array(items):
+            return pa.list_(pa.field("item", logical_type(items)))
+        case Map(values):
+            return entries(logical_type(values))
+        case Nullable(inner):
+            return logical_type(inner)
+        case Record(fields=fields):
+            return pa.struct([(field.name, logical_type(field.node)) for field in fields])
+
+
+def entries(value: pa.DataType) -> pa.DataType:
+    """A map's column: a list of (key, value) in the order they were written."""
+    return pa.list_(pa.field("item", pa.struct([("key", pa.string()), ("value", value)])))
+
+
+def arrow_schema(schema: AvroSchema) -> pa.Schema:
+    """A schema's columns as Arrow has them."""
+    return pa.schema([(field.name, logical_type(field.node)) for field in schema.record.fields])
+
+
+def polars_schema(schema: AvroSchema) -> pl.Schema:
+    """A schema's columns as Polars has them."""
+    frame = pl.from_arrow(arrow_schema(schema).empty_table())
+    assert isinstance(frame, pl.DataFrame)
+    return frame.schema

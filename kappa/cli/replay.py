@@ -1,0 +1,110 @@
+"""``kappa replay``."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+import typer
+
+from kappa import config
+from kappa.cli.output import Json, emit, err, out, table
+from kappa.cli.progress import ProgressBar
+from kappa.operations.replay import (
+    DEFAULT_BATCH_SIZE,
+    PlannedReplay,
+    Replayed,
+    plan_replay,
+    replay,
+)
+
+
+def command(
+    name: Annotated[str, typer.Argument(help="The processor.", show_default=False)],
+    version: Annotated[
+        int | None, typer.Option(help="Its version; the highest installed one if not given.")
+    ] = None,
+    workers: Annotated[int, typer.Option(min=1, help="Worker processes.")] = 1,
+    batch_size: Annotated[
+        int, typer.Option(min=1, help="Records between two checkpoints, at most.")
+    ] = DEFAULT_BATCH_SIZE,
+    allow_truncated: Annotated[
+        bool,
+        typer.Option(help="Build although history is incomplete; recorded for good."),
+    ] = False,
+    dry_run: Annotated[
+        bool, typer.Option("--dry-run", help="Say what would be read, and write nothing.")
+    ] = False,
+    as_json: Json = False,
+) -> None:
+    """Rebuild a version of a processor from all of history, beside the one in service.
+
+    Readers notice nothing: only 'kappa promote' moves the view. A replay that was cut short
+    goes on where it stopped; one of a built version catches up with the end of the log.
+
+    Example: kappa replay revenue --version 2 --workers 2
+    """
+    settings = config.load()
+    if dry_run:
+        planned = plan_replay(settings, name, version, allow_truncated=allow_truncated)
+        emit(planned, as_json=as_json, render=_render_plan)
+        return
+    with ProgressBar("replaying") as bar:
+        done, total = 0, 0
+
+        def on_plan(planned: PlannedReplay) -> None:
+            nonlocal total
+            total = planned.records
+            _warn(planned.overridden)
+
+        def on_progress(offsets: int) -> None:
+            nonlocal done
+            done += offsets
+            bar.update(done, total)
+
+        result = replay(
+            settings,
+            name,
+            version,
+            workers=workers,
+            batch_size=batch_size,
+            allow_truncated=allow_truncated,
+            on_plan=on_plan,
+            on_progress=on_progress,
+        )
+    _warn(result.warnings)
+    emit(result, as_json=as_json, render=_render)
+
+
+def _render_plan(planned: PlannedReplay) -> None:
+    out().print(
+        f"would replay {planned.processor} version {planned.version} ({planned.state})"
+        f" from {planned.topic}: {planned.records:,} records at most"
+    )
+    table(
+        ["partition", "from", "to"],
+        [(str(p["partition"]), p["start"], p["end"]) for p in planned.partitions],
+    )
+    _warn((*planned.overridden, *planned.warnings))
+
+
+def _render(result: Replayed) -> None:
+    out().print(f"{result.processor} version {result.version} is {result.state}")
+    table(
+        ["records", "rows", "late", "dead", "filtered", "seconds", "records/s"],
+        [
+            (
+                result.records,
+                result.rows,
+                result.late,
+                result.dead,
+                result.filtered,
+                result.seconds,
+                round(result.records_per_second),
+            )
+        ],
+    )
+
+
+def _warn(lines: tuple[str, ...]) -> None:
+    for line in lines:
+        err().print(f"warning: {line}", markup=False)

@@ -1,0 +1,74 @@
+"""What the log hands over: partitions and raw record batches."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+
+import numpy as np
+from numpy.typing import NDArray
+
+
+@dataclass(frozen=True, slots=True, order=True)
+class TopicPartition:
+    """One partition of one topic; sorts by topic, then partition."""
+
+    topic: str
+    partition: int
+
+    def __str__(self) -> str:
+        return f"{self.topic}/{self.partition}"
+
+
+@dataclass(frozen=True, slots=True)
+class RawBatch:
+    """A contiguous offset range of one partition and the committed records in it.
+
+    The range ``[start_offset, next_offset)`` also covers offsets that deliver nothing:
+    transaction markers, aborted records, gaps left by compaction. ``offsets``, ``timestamps``
+    and ``values`` have one entry per record; ``keys`` too, or none at all if the reader was
+    told to leave keys out.
+    """
+
+    topic: str
+    partition: int
+    start_offset: int
+    """Inclusive: the position that was read from."""
+    next_offset: int
+    """Exclusive: the position to read from next."""
+    offsets: NDArray[np.int64]
+    timestamps: NDArray[np.int64]
+    """The records' own timestamps in milliseconds."""
+    keys: list[bytes | None]
+    values: list[bytes | None]
+    size_bytes: int
+    """Bytes fetched for this range, still compressed."""
+
+    def __len__(self) -> int:
+        return len(self.values)
+
+    def split(self, max_records: int) -> Iterator[RawBatch]:
+        """This batch in pieces of at most ``max_records``, which cover exactly its range.
+
+        A piece ends where the next one's first record lies, so offsets that deliver nothing
+        belong to the piece before them.
+        """
+        total = len(self.values)
+        if total <= max_records:
+            yield self
+            return
+        start = self.start_offset
+        for low in range(0, total, max_records):
+            high = min(low + max_records, total)
+            end = self.next_offset if high == total else int(self.offsets[high])
+            yield replace(
+                self,
+                start_offset=start,
+                next_offset=end,
+                offsets=self.offsets[low:high],
+                timestamps=self.timestamps[low:high],
+                keys=self.keys[low:high],
+                values=self.values[low:high],
+                size_bytes=self.size_bytes * high // total - self.size_bytes * low // total,
+            )
+            start = end

@@ -1,0 +1,116 @@
+"""``kappa replay``: rebuild a version from history, or catch it up."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from kappa.config import Settings
+from kappa.runtime.job import Report
+from kappa.runtime.plan import Plan, plan
+from kappa.runtime.replay import DEFAULT_BATCH_SIZE, execute
+
+__all__ = ["DEFAULT_BATCH_SIZE", "PlannedReplay", "Replayed", "plan_replay", "replay"]
+
+
+@dataclass(frozen=True)
+class PlannedReplay:
+    """What a replay would read.
+
+    Attributes:
+        state: the version's state now, ``new`` for one that does not exist yet.
+        records: offsets to read, an upper bound of the records.
+        partitions: per partition its offsets ``[start, end)``.
+    """
+
+    processor: str
+    version: int
+    state: str
+    topic: str
+    records: int
+    partitions: tuple[dict[str, int], ...]
+    reader_schema_id: int
+    overridden: tuple[str, ...]
+    warnings: tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class Replayed:
+    """What a replay did: records read by this run, rows the table now has."""
+
+    processor: str
+    version: int
+    state: str
+    records: int
+    rows: int
+    late: int
+    dead: int
+    filtered: int
+    bytes: int
+    seconds: float
+    records_per_second: float
+    warnings: tuple[str, ...]
+
+
+def plan_replay(
+    settings: Settings, name: str, version: int | None, *, allow_truncated: bool
+) -> PlannedReplay:
+    """Finds what a replay would do, or why it would be refused. Writes nothing."""
+    return _planned(plan(settings, name, version, allow_truncated=allow_truncated))
+
+
+def replay(
+    settings: Settings,
+    name: str,
+    version: int | None,
+    *,
+    workers: int,
+    batch_size: int,
+    allow_truncated: bool,
+    on_plan: Callable[[PlannedReplay], None],
+    on_progress: Callable[[int], None],
+) -> Replayed:
+    """Replays a version; ``on_progress`` hears how many offsets each checkpoint passed.
+
+    Raises:
+        KappaError: a refusal, or a fault on the way; run again, it goes on from there.
+    """
+    planned = plan(settings, name, version, allow_truncated=allow_truncated)
+    on_plan(_planned(planned))
+
+    def listen(report: Report) -> None:
+        on_progress(report.offsets)
+
+    finished = execute(planned, workers=workers, batch_size=batch_size, listener=listen)
+    read = finished.read
+    return Replayed(
+        processor=planned.assembly.name,
+        version=planned.assembly.version,
+        state=finished.state.value,
+        records=read.records,
+        rows=finished.rows,
+        late=read.late,
+        dead=read.dead,
+        filtered=read.filtered,
+        bytes=read.size_bytes,
+        seconds=round(finished.seconds, 3),
+        records_per_second=round(read.records / finished.seconds, 1),
+        warnings=finished.warnings,
+    )
+
+
+def _planned(planned: Plan) -> PlannedReplay:
+    return PlannedReplay(
+        processor=planned.assembly.name,
+        version=planned.assembly.version,
+        state=planned.state.value if planned.state else "new",
+        topic=planned.assembly.topic,
+        records=planned.offsets,
+        partitions=tuple(
+            {"partition": span.partition, "start": span.start, "end": span.end}
+            for span in planned.spans
+        ),
+        reader_schema_id=planned.assembly.reader_schema_id,
+        overridden=planned.overridden,
+        warnings=planned.warnings,
+    )

@@ -1,0 +1,55 @@
+"""What a worker is told to do, and what it tells back. Both can be sent to a process."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from kappa.config import Settings
+
+
+@dataclass(frozen=True)
+class Job:
+    """A share of one version's partitions, to be read to fixed ends.
+
+    Attributes:
+        partitions: (topic, partition) pairs this worker claims.
+        targets: the offset, exclusive, at which each of them ends.
+        building: whether rows are appended to a table without keys, or merged into one.
+        batch_size: records folded between two checkpoints, at most.
+        owner: who claims, for people who look at the offset rows.
+    """
+
+    settings: Settings
+    name: str
+    version: int
+    reader_schema_id: int
+    partitions: tuple[tuple[str, int], ...]
+    targets: tuple[int, ...]
+    building: bool
+    batch_size: int
+    owner: str
+
+
+@dataclass(frozen=True)
+class Report:
+    """What a checkpoint added, sent once it is committed.
+
+    ``offsets`` counts the offsets passed, gaps and markers included; the rest are records.
+    """
+
+    offsets: int = 0
+    records: int = 0
+    late: int = 0
+    dead: int = 0
+    filtered: int = 0
+    size_bytes: int = 0
+
+    def __add__(self, other: Report) -> Report:
+        return Report(
+            self.offsets + other.offsets,
+            self.records + other.records,
+            self.late + other.late,
+            self.dead + other.dead,
+            self.filtered + other.filtered,
+            self.size_bytes + other.size_bytes,
+        )

@@ -1,0 +1,153 @@
+"""One partition on its way through a worker: from raw batches to what its checkpoint says."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+
+import numpy as np
+import polars as pl
+
+from kappa.avro.decode import BatchDecoder, Decoded
+from kappa.eventtime.watermark import PartitionClock
+from kappa.log.records import RawBatch, TopicPartition
+from kappa.processing.events import TOMBSTONE_SCHEMA, Events, Fold, Outcome
+from kappa.tables import dead_letters
+from kappa.tables.progress import Advance, Claimed
+
+
+@dataclass
+class Tally:
+    """What was folded since the last checkpoint."""
+
+    records: int = 0
+    late: int = 0
+    dead: int = 0
+    filtered: int = 0
+    size_bytes: int = 0
+    schema_ids: set[int] = field(default_factory=set)
+
+
+class PartitionRun:
+    """A claimed partition: its clock, its position, and what its next checkpoint will say."""
+
+    def __init__(self, claimed: Claimed, target: int) -> None:
+        self.place = TopicPartition(claimed.topic, claimed.partition)
+        self.topic_id = claimed.topic_id
+        self.target = target
+        self.position = claimed.next_offset
+        self.clock = PartitionClock(claimed.max_event_time, claimed.max_record_time)
+        self.pieces: Iterator[RawBatch] = iter(())
+        self._epoch = claimed.epoch
+        self._committed = claimed.next_offset
+        self._tally = Tally()
+
+    @property
+    def finished(self) -> bool:
+        return self.position >= self.target
+
+    @property
+    def behind(self) -> tuple[int, int]:
+        """Sorts partitions by event time reached, so that they are read in step."""
+        time = self.clock.max_event_time
+        return (time if time is not None else -(1 << 63), self.place.partition)
+
+    def fold(
+        self, raw: RawBatch, decoder: BatchDecoder, fold: Fold
+    ) -> tuple[pl.DataFrame | None, pl.DataFrame]:
+        """Folds one raw batch in; returns late rows and dead letters, ready for their tables."""
+        decoded = decoder.decode(raw.values)
+        outcome = fold.apply(_events(raw, decoded, with_keys=fold.reads_keys), self.clock)
+        dead = _letters(raw, decoded, outcome)
+        self.clock = outcome.clock
+        self.position = raw.next_offset
+        tally = self._tally
+        tally.records += len(raw.values)
+        tally.late += 0 if outcome.late is None else len(outcome.late)
+        tally.dead += len(dead)
+        tally.filtered += outcome.filtered
+        tally.size_bytes += raw.size_bytes
+        tally.schema_ids |= decoded.schema_ids
+        return outcome.late, dead
+
+    def checkpoint(self) -> tuple[Advance, int] | None:
+        """The step since the last checkpoint and its bytes; None where there was none."""
+        if self.position == self._committed:
+            return None
+        tally, self._tally = self._tally, Tally()
+        advance = Advance(
+            topic=self.place.topic,
+            partition=self.place.partition,
+            epoch=self._epoch,
+            old_offset=self._committed,
+            new_offset=self.position,
+            max_event_time=self.clock.max_event_time,
+            max_record_time=self.clock.max_record_time,
+            records=tally.records,
+            late=tally.late,
+            dead=tally.dead,
+            filtered=tally.filtered,
+            schema_ids=frozenset(tally.schema_ids),
+        )
+        self._committed = self.position
+        return advance, tally.size_bytes
+
+
+def _events(raw: RawBatch, decoded: Decoded, *, with_keys: bool) -> Events:
+    positions = decoded.positions
+    offsets = raw.offsets if positions is None else raw.offsets[positions]
+    timestamps = raw.timestamps if positions is None else raw.timestamps[positions]
+    system = [
+        pl.Series("@offset", offsets),
+        pl.Series("@timestamp", timestamps),
+        pl.lit(raw.partition, pl.Int32).alias("@partition"),
+    ]
+    if with_keys:
+        keys = raw.keys if positions is None else [raw.keys[at] for at in positions]
+        system.append(pl.Series("@key", keys, dtype=pl.Binary))
+    return Events(
+        topic=raw.topic,
+        partition=raw.partition,
+        frame=decoded.frame.with_columns(system),
+        tombstones=_tombstones(raw, decoded, with_keys=with_keys),
+        max_record_time=int(raw.timestamps.max()) if len(raw.timestamps) else None,
+    )
+
+
+def _tombstones(raw: RawBatch, decoded: Decoded, *, with_keys: bool) -> pl.DataFrame:
+    at = decoded.tombstones
+    if not len(at):
+        return pl.DataFrame(schema=TOMBSTONE_SCHEMA)
+    return pl.DataFrame(
+        {
+            "@offset": raw.offsets[at],
+            "@timestamp": raw.timestamps[at],
+            "@key": [raw.keys[position] for position in at] if with_keys else None,
+        },
+        schema=TOMBSTONE_SCHEMA,
+    )
+
+
+def _letters(raw: RawBatch, decoded: Decoded, outcome: Outcome) -> pl.DataFrame:
+    """The batch's dead letters: what could not be decoded and what the fold refused."""
+    found = [(f.position, f.error_class, f.message) for f in decoded.failures]
+    refused = outcome.dead
+    at = np.searchsorted(raw.offsets, refused["@offset"].to_numpy())
+    found += zip(at.tolist(), refused["error_class"], refused["message"], strict=True)
+    return pl.DataFrame(
+        [
+            {
+                "topic": raw.topic,
+                "partition": raw.partition,
+                "offset": int(raw.offsets[position]),
+                "timestamp": int(raw.timestamps[position]),
+                "key": raw.keys[position] if raw.keys else None,
+                "value": raw.values[position],
+                "error_class": error_class,
+                "message": message,
+                "stack": None,
+            }
+            for position, error_class, message in sorted(found)
+        ],
+        schema=dead_letters.FRAME_SCHEMA,
+    )

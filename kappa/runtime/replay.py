@@ -1,0 +1,204 @@
+"""A replay: history into a version's tables, from offset zero or from where it stopped.
+
+A replay of a version that is still being built goes on to the ends captured when it began; of
+a built one it catches up with the present ends, merging rows into their keys.
+"""
+
+from __future__ import annotations
+
+import os
+import socket
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from sqlalchemy import Connection, Engine
+
+from kappa.config import require_kafka, require_postgres
+from kappa.errors import IllegalTransition, TopicRecreated
+from kappa.log.history import topic_history
+from kappa.runtime.assembly import Assembly
+from kappa.runtime.job import Job, Report
+from kappa.runtime.plan import Plan
+from kappa.runtime.pool import run_jobs
+from kappa.tables import build, progress
+from kappa.tables.engine import connect
+from kappa.tables.progress import NewPartition, PartitionProgress
+from kappa.versions import records
+from kappa.versions.lifecycle import State
+
+DEFAULT_BATCH_SIZE = 1_000_000
+
+
+@dataclass(frozen=True)
+class Finished:
+    """What a replay did.
+
+    Attributes:
+        read: what this run read, as opposed to earlier runs of the same build.
+        rows: rows in the version's table now.
+    """
+
+    state: State
+    read: Report
+    rows: int
+    seconds: float
+    warnings: tuple[str, ...]
+
+
+def execute(
+    plan: Plan,
+    *,
+    workers: int = 1,
+    batch_size: int = DEFAULT_BATCH_SIZE,
+    listener: Callable[[Report], None] = lambda report: None,
+) -> Finished:
+    """Runs the plan to its end; a run that is cut short can be run again.
+
+    Raises:
+        KappaError: a refusal, or a fault on the way. What was committed stays.
+    """
+    began = time.monotonic()
+    engine = connect(require_postgres(plan.settings))
+    total = Report()
+
+    def listen(report: Report) -> None:
+        nonlocal total
+        total += report
+        listener(report)
+
+    try:
+        with engine.begin() as connection:
+            if plan.state is None:
+                _create(connection, plan)
+            elif plan.state is State.FAILED:
+                records.transition(
+                    connection, plan.assembly.name, plan.assembly.version, State.BUILDING
+                )
+            _register(connection, plan)
+        jobs = _jobs(plan, workers, batch_size)
+        if jobs:
+            run_jobs(jobs, listen)
+        _check_history_after(plan)
+        seconds = time.monotonic() - began
+        state, rows = _finish(engine, plan, seconds)
+    finally:
+        engine.dispose()
+    seconds = time.monotonic() - began
+    return Finished(state, total, rows, seconds, (*plan.warnings, *_outlasted(plan, seconds)))
+
+
+def _outlasted(plan: Plan, seconds: float) -> tuple[str, ...]:
+    """A tombstone removed before it was read leaves its row standing."""
+    if not plan.history.compacted or seconds * 1000 < plan.history.delete_retention_ms:
+        return ()
+    return (
+        f"the build took longer than delete.retention.ms of {plan.history.topic}: deletions"
+        " made meanwhile may be missing; raise it and replay a new version",
+    )
+
+
+def _create(connection: Connection, plan: Plan) -> None:
+    """Records the version and makes its empty tables."""
+    assembly = plan.assembly
+    plugin = assembly.loaded.plugin
+    records.create(
+        connection,
+        assembly.name,
+        assembly.version,
+        fingerprint=assembly.fingerprint,
+        declared_in=plugin.object_path,
+        layout=assembly.layout,
+        reader_schema_id=assembly.reader_schema_id,
+        distribution=plugin.distribution,
+        distribution_version=plugin.distribution_version,
+        overrides=plan.overridden,
+    )
+    build.create(connection, assembly.layout)
+
+
+def _register(connection: Connection, plan: Plan) -> None:
+    """Adds the partitions the version does not know yet, with their ends while it is built."""
+    progress.register(
+        connection,
+        plan.assembly.name,
+        plan.assembly.version,
+        [
+            NewPartition(
+                span.topic,
+                span.partition,
+                plan.history.topic_id,
+                span.start,
+                span.end if plan.building else None,
+            )
+            for span in plan.spans
+        ],
+    )
+
+
+def _jobs(plan: Plan, workers: int, batch_size: int) -> list[Job]:
+    """The partitions with something to read, dealt to at most ``workers`` jobs."""
+    waiting = [span for span in plan.spans if span.end > span.start]
+    shares = [waiting[number::workers] for number in range(workers)]
+    owner = f"{socket.gethostname()}:{os.getpid()}"
+    return [
+        Job(
+            settings=plan.settings,
+            name=plan.assembly.name,
+            version=plan.assembly.version,
+            reader_schema_id=plan.assembly.reader_schema_id,
+            partitions=tuple((span.topic, span.partition) for span in share),
+            targets=tuple(span.end for span in share),
+            building=plan.building,
+            batch_size=batch_size,
+            owner=owner,
+        )
+        for share in shares
+        if share
+    ]
+
+
+def _check_history_after(plan: Plan) -> None:
+    """The topic that was read is still the one that was looked at."""
+    after = topic_history(require_kafka(plan.settings), plan.assembly.topic)
+    if after.topic_id != plan.history.topic_id:
+        raise TopicRecreated(
+            "the topic was deleted and created again during the replay",
+            topic=plan.assembly.topic,
+            hint="replay a new version",
+        )
+
+
+def _finish(engine: Engine, plan: Plan, seconds: float) -> tuple[State, int]:
+    """Makes the tables' keys and the version ready; counts rows of one that already was."""
+    assembly = plan.assembly
+    with engine.begin() as connection:
+        reached = progress.read(connection, assembly.name, assembly.version)
+        _check_reached(reached, assembly)
+        rows = build.finish(connection, assembly.layout)
+        if plan.building:
+            records.make_ready(
+                connection,
+                assembly.name,
+                assembly.version,
+                rows=rows,
+                seconds=seconds,
+                partitions=reached,
+            )
+            return State.READY, rows
+        record = records.find(connection, assembly.name, assembly.version)
+        assert record is not None
+        return record.state, rows
+
+
+def _check_reached(reached: tuple[PartitionProgress, ...], assembly: Assembly) -> None:
+    for row in reached:
+        if row.target_offset is not None and row.next_offset < row.target_offset:
+            raise IllegalTransition(
+                f"{assembly.name} version {assembly.version} is not built to its end",
+                topic=row.topic,
+                partition=row.partition,
+                offset=row.next_offset,
+                end=row.target_offset,
+                hint="another replay may be at work; run this one again to finish it",
+            )

@@ -1,0 +1,175 @@
+"""kappa's own tables: processors, versions, progress, what was served, dead letters, history.
+
+They are made by the migrations and only described here. Columns that grow with a table are
+never reused for another meaning; times of events and records are milliseconds since 1970.
+"""
+
+from __future__ import annotations
+
+from sqlalchemy import (
+    ARRAY,
+    BigInteger,
+    CheckConstraint,
+    Column,
+    Connection,
+    DateTime,
+    ForeignKeyConstraint,
+    Integer,
+    LargeBinary,
+    MetaData,
+    Table,
+    Text,
+    Uuid,
+    column,
+    func,
+    select,
+    table,
+    text,
+)
+from sqlalchemy.dialects.postgresql import JSONB
+
+from kappa.errors import MigrationNeeded
+
+REVISION = "0001"
+"""The migration that makes the tables as they are described here."""
+
+VERSION_TABLE = "kappa_alembic_version"
+
+metadata = MetaData()
+
+processor = Table(
+    "kappa_processor",
+    metadata,
+    Column("name", Text, primary_key=True),
+    Column("active_version", Integer),
+    Column("epoch", BigInteger, nullable=False, server_default=text("0")),
+    Column("created_at", DateTime(timezone=True), nullable=False, server_default=func.now()),
+)
+"""One row per processor. Its lock orders promotes against each other and new partitions."""
+
+version = Table(
+    "kappa_version",
+    metadata,
+    Column("processor", Text, primary_key=True),
+    Column("version", Integer, primary_key=True, autoincrement=False),
+    Column("state", Text, nullable=False),
+    Column("fingerprint", Text, nullable=False),
+    Column("declaration", JSONB, nullable=False),
+    Column("reader_schema_id", Integer),
+    Column("distribution", Text),
+    Column("distribution_version", Text),
+    Column("overrides", JSONB, nullable=False, server_default=text("'[]'::jsonb")),
+    Column("manifest", JSONB),
+    Column("created_at", DateTime(timezone=True), nullable=False, server_default=func.now()),
+    Column("ready_at", DateTime(timezone=True)),
+    Column("retired_at", DateTime(timezone=True)),
+    ForeignKeyConstraint(["processor"], ["kappa_processor.name"]),
+)
+"""One row per version, kept after it is retired: numbers are never reused."""
+
+offset = Table(
+    "kappa_offset",
+    metadata,
+    Column("processor", Text, primary_key=True),
+    Column("version", Integer, primary_key=True, autoincrement=False),
+    Column("topic", Text, primary_key=True),
+    Column("partition", Integer, primary_key=True, autoincrement=False),
+    Column("topic_id", Text, nullable=False),
+    Column("next_offset", BigInteger, nullable=False),
+    Column("start_offset", BigInteger, nullable=False),
+    Column("target_offset", BigInteger),
+    Column("max_event_time", BigInteger),
+    Column("max_record_time", BigInteger),
+    Column("epoch", BigInteger, nullable=False, server_default=text("0")),
+    Column("owner", Text),
+    Column("backend_pid", Integer),
+    Column("records", BigInteger, nullable=False, server_default=text("0")),
+    Column("late", BigInteger, nullable=False, server_default=text("0")),
+    Column("dead", BigInteger, nullable=False, server_default=text("0")),
+    Column("filtered", BigInteger, nullable=False, server_default=text("0")),
+    Column("schema_ids", ARRAY(Integer), nullable=False, server_default=text("'{}'")),
+    Column("updated_at", DateTime(timezone=True), nullable=False, server_default=func.now()),
+    ForeignKeyConstraint(
+        ["processor", "version"], ["kappa_version.processor", "kappa_version.version"]
+    ),
+    CheckConstraint("next_offset >= start_offset", name="kappa_offset_next"),
+    # Rewritten at every checkpoint: room on the page keeps those updates heap-only.
+    postgresql_with={"fillfactor": 40},
+)
+"""One row per partition a version reads: its checkpoint, its fence and its counters."""
+
+served = Table(
+    "kappa_served",
+    metadata,
+    Column("processor", Text, primary_key=True),
+    Column("topic_id", Text, primary_key=True),
+    Column("partition", Integer, primary_key=True, autoincrement=False),
+    Column("topic", Text, nullable=False),
+    Column("next_offset", BigInteger, nullable=False),
+    ForeignKeyConstraint(["processor"], ["kappa_processor.name"]),
+)
+"""How far readers of the view had seen when it was last moved: no promote goes below it."""
+
+dead_letter = Table(
+    "kappa_dead_letter",
+    metadata,
+    Column("processor", Text, primary_key=True),
+    Column("version", Integer, primary_key=True, autoincrement=False),
+    Column("topic", Text, primary_key=True),
+    Column("partition", Integer, primary_key=True, autoincrement=False),
+    Column("offset", BigInteger, primary_key=True, autoincrement=False),
+    Column("timestamp", BigInteger, nullable=False),
+    Column("key", LargeBinary),
+    Column("value", LargeBinary),
+    Column("error_class", Text, nullable=False),
+    Column("message", Text, nullable=False),
+    Column("stack", Text),
+    Column("created_at", DateTime(timezone=True), nullable=False, server_default=func.now()),
+)
+"""Records a version could not process, at their place in the log."""
+
+history = Table(
+    "kappa_history",
+    metadata,
+    Column("deployment_id", Uuid, primary_key=True),
+    Column("processor", Text, nullable=False),
+    Column("action", Text, nullable=False),
+    Column("from_version", Integer),
+    Column("to_version", Integer),
+    Column("who", Text, nullable=False),
+    Column("at", DateTime(timezone=True), nullable=False, server_default=func.now()),
+    Column("offsets", JSONB, nullable=False),
+    ForeignKeyConstraint(["processor"], ["kappa_processor.name"]),
+)
+"""What was done to which view, by whom, at which offsets. Written in the same transaction."""
+
+
+def revision(conn: Connection) -> str | None:
+    """The migration the database is at; None where kappa has no tables yet."""
+    if conn.scalar(select(func.to_regclass(VERSION_TABLE))) is None:
+        return None
+    return conn.scalar(select(column("version_num")).select_from(table(VERSION_TABLE)))
+
+
+def require_current(conn: Connection) -> None:
+    """Checks that kappa's own tables are those of this kappa.
+
+    Raises:
+        MigrationNeeded: they are older, missing, or newer.
+    """
+    found = revision(conn)
+    if found == REVISION:
+        return
+    if found is not None and found > REVISION:
+        raise MigrationNeeded(
+            "kappa's tables were made by a newer kappa",
+            found=found,
+            known=REVISION,
+            hint="upgrade kappa",
+        )
+    raise MigrationNeeded(
+        "kappa's tables are missing" if found is None else "kappa's tables are out of date",
+        found=found,
+        needed=REVISION,
+        hint="run 'kappa db upgrade'",
+    )

@@ -1,0 +1,197 @@
+"""A version's tables from their creation to the moment they can serve.
+
+While it is built a table has no index: rows, and parts of rows, are appended by COPY. At the
+end parts are merged and the key is made. All functions run in the caller's transaction, which
+is all that crash safety needs: a step is done or not begun.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+import sqlalchemy as sa
+from psycopg import sql
+from sqlalchemy import Connection
+from sqlalchemy.schema import AddConstraint, CreateTable, DropTable
+
+from kappa.errors import DataRefused, IllegalTransition, NameTaken
+from kappa.tables import catalog, names, parts
+from kappa.tables.catalog import Relation, RelationColumn, RelationKind
+from kappa.tables.engine import driver, translating
+from kappa.tables.layout import DELETED, Column, Kind, Layout
+from kappa.tables.relations import (
+    building_columns,
+    is_absent_when_deleted,
+    key_constraint,
+    relation,
+    rows_table,
+)
+from kappa.tables.split import find_split
+
+_REWRITE_ABOVE = 0.12
+"""The share of rows written in parts above which writing the whole table anew is faster."""
+
+
+def create(conn: Connection, layout: Layout) -> None:
+    """Creates the version's tables without keys; does nothing where they exist.
+
+    Where the view already exists and has another owner, that role may read the table.
+
+    Raises:
+        NameTaken: a relation of that name exists and is not this table.
+    """
+    lock = sa.func.pg_advisory_xact_lock(sa.func.hashtextextended(layout.table, 0))
+    conn.execute(sa.select(lock))
+    columns = layout.columns if is_finished(conn, layout) else building_columns(layout)
+    _create(conn, layout.table, columns)
+    _describe(conn, layout)
+    if layout.late is not None and layout.late_table is not None:
+        _create(conn, layout.late_table, layout.late)
+
+
+def finish(conn: Connection, layout: Layout) -> int:
+    """Merges parts, makes the keys, updates statistics; returns the number of rows.
+
+    Does nothing but count once it has been done.
+    """
+    if not is_finished(conn, layout):
+        # What sorting and hashing may take of memory; both end with the transaction.
+        conn.execute(sa.text("SET LOCAL maintenance_work_mem = '256MB'"))
+        conn.execute(sa.text("SET LOCAL work_mem = '128MB'"))
+        _make_rows(conn, layout)
+        if layout.late is not None and layout.late_table is not None:
+            _add_key(conn, layout.late_table, layout.late)
+    return conn.scalar(sa.select(sa.func.count()).select_from(rows_table(layout))) or 0
+
+
+def is_finished(conn: Connection, layout: Layout) -> bool:
+    """Whether the table has its key, so that `sink.upsert` works."""
+    return catalog.has_constraint(conn, layout.table, names.key_name(layout.table))
+
+
+def drop(conn: Connection, processor: str, version: int) -> None:
+    """Drops a version's tables, if they exist, and never what depends on them.
+
+    Raises:
+        IllegalTransition: views still select from a table; they are named.
+    """
+    for name in (names.late_name(processor, version), names.table_name(processor, version)):
+        views = catalog.dependents(conn, name)
+        if views:
+            raise IllegalTransition(f"{name!r} is still in use", views=", ".join(views))
+        conn.execute(DropTable(sa.Table(name, sa.MetaData()), if_exists=True))
+
+
+def _create(conn: Connection, name: str, columns: tuple[Column, ...]) -> None:
+    found = catalog.find(conn, name)
+    if found is None:
+        conn.execute(CreateTable(relation(name, columns)))
+    elif found.kind is not RelationKind.TABLE or not _has_shape(found, columns):
+        raise NameTaken(
+            f"a relation {name!r} exists and is not the table kappa would make",
+            hint="rename it, or drop it if nothing needs it",
+        )
+
+
+def _has_shape(found: Relation, columns: tuple[Column, ...]) -> bool:
+    wanted = [RelationColumn(column.name, column.type.name) for column in columns]
+    return list(found.columns) == wanted
+
+
+def _describe(conn: Connection, layout: Layout) -> None:
+    """What a new table of rows needs besides its columns: a comment, and the view's right."""
+    table = sql.Identifier(layout.table)
+    text = f"kappa: rows of {layout.processor} version {layout.version}"
+    _run(conn, sql.SQL("COMMENT ON TABLE {} IS {}").format(table, text))
+    view = catalog.find(conn, layout.view_name)
+    if view is not None and view.kind is RelationKind.VIEW:
+        owner = sql.Identifier(view.owner)
+        _run(conn, sql.SQL("GRANT SELECT ON {} TO {}").format(table, owner))
+
+
+def _make_rows(conn: Connection, layout: Layout) -> None:
+    """One row per key, and the key. First in the quick way, which trusts checkpoints."""
+    if layout.kind is Kind.APPEND:
+        _add_key(conn, layout.table, layout.columns)
+        return
+    try:
+        with conn.begin_nested():
+            _merge_parts(conn, layout, everywhere=False)
+            _add_key(conn, layout.table, layout.columns)
+    except DataRefused:
+        # Some transaction wrote a key twice after all, for example a table restored from a dump.
+        _merge_parts(conn, layout, everywhere=True)
+        _add_key(conn, layout.table, layout.columns)
+
+
+def _merge_parts(conn: Connection, layout: Layout, *, everywhere: bool) -> None:
+    """Leaves one row per key and no deletions, by whichever way moves fewer rows."""
+    written = relation(layout.table, building_columns(layout))
+    split = find_split(conn, layout, written, everywhere=everywhere)
+    if split.pieces > _REWRITE_ABOVE * split.total:
+        _rewrite(conn, layout, written)
+    else:
+        if split.pieces:
+            _replace_split(conn, layout, written, split.keys)
+        _drop_deletions(conn, layout)
+    conn.execute(DropTable(split.keys))
+
+
+def _replace_split(conn: Connection, layout: Layout, written: sa.Table, split: sa.Table) -> None:
+    """Takes out the rows of these keys, merges them and puts one row per key back."""
+    gone = sa.delete(written).where(parts.same_key(layout, written, split))
+    taken = gone.returning(*written.c).cte("taken")
+    whole = parts.merged(layout, taken)
+    if layout.kind is Kind.LATEST:
+        whole = whole.add_columns(sa.false())
+    back = sa.insert(written).from_select([column.name for column in written.c], whole)
+    _run(conn, sql.SQL("ANALYZE {}").format(sql.Identifier(split.name)))
+    # Joining by a sort of the whole table is what the planner picks, and the slowest way.
+    with _planner_without(conn, "enable_mergejoin"):
+        conn.execute(back.add_cte(taken))
+
+
+def _rewrite(conn: Connection, layout: Layout, written: sa.Table) -> None:
+    """Writes the merged rows, in the order of their key, to a table that takes this one's place."""
+    fresh = relation(f"{layout.table}__new", layout.columns)
+    whole = parts.merged(layout, written)
+    names_in_order = [column.name for column in layout.columns]
+    conn.execute(CreateTable(fresh))
+    # One sort serves the grouping, the order of the rows and the key made afterwards.
+    with _planner_without(conn, "enable_hashagg"):
+        conn.execute(sa.insert(fresh).from_select(names_in_order, whole))
+    conn.execute(DropTable(written))
+    old, new = sql.Identifier(fresh.name), sql.Identifier(layout.table)
+    _run(conn, sql.SQL("ALTER TABLE {} RENAME TO {}").format(old, new))
+    _describe(conn, layout)
+
+
+def _drop_deletions(conn: Connection, layout: Layout) -> None:
+    """Turns a latest-by-key table that was built into one that serves."""
+    if layout.kind is not Kind.LATEST:
+        return
+    table = sql.SQL("ALTER TABLE {} ").format(sql.Identifier(layout.table))
+    _run(conn, table + sql.SQL("DROP COLUMN {}").format(sql.Identifier(DELETED)))
+    for column in layout.columns:
+        if not column.nullable and is_absent_when_deleted(column):
+            name = sql.Identifier(column.name)
+            _run(conn, table + sql.SQL("ALTER COLUMN {} SET NOT NULL").format(name))
+
+
+def _add_key(conn: Connection, name: str, columns: tuple[Column, ...]) -> None:
+    conn.execute(AddConstraint(key_constraint(relation(name, columns), columns)))
+    _run(conn, sql.SQL("ANALYZE {}").format(sql.Identifier(name)))
+
+
+@contextmanager
+def _planner_without(conn: Connection, method: str) -> Iterator[None]:
+    _run(conn, sql.SQL("SET LOCAL {} = off").format(sql.Identifier(method)))
+    yield
+    _run(conn, sql.SQL("SET LOCAL {} TO DEFAULT").format(sql.Identifier(method)))
+
+
+def _run(conn: Connection, statement: sql.Composed) -> None:
+    """Runs one statement SQLAlchemy has no form for."""
+    with translating():
+        driver(conn).execute(statement)

@@ -1,0 +1,90 @@
+"""The names kappa gives to relations in PostgreSQL, and the check that they will fit.
+
+A processor ``revenue`` owns, for its version 2::
+
+    revenue                       the view readers use
+    revenue__v2                   its rows
+    revenue__v2__key              the index that makes their key unique
+    revenue__v2__late             records that came too late for it
+    revenue__v2__late__key        the index that makes *their* key unique
+
+A user's name never holds two underscores in a row, so no two processors can meet in one name.
+"""
+
+from __future__ import annotations
+
+import re
+
+from kappa.errors import InvalidName
+
+MAX_BYTES = 63
+"""PostgreSQL cuts longer identifiers silently: two versions would share one table."""
+
+MAX_VERSION = 99_999
+
+_PATTERN = re.compile(r"[a-z](_?[a-z0-9])*")
+_COLUMN = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
+_SYSTEM_COLUMNS = ("ctid", "tableoid", "xmin", "xmax", "cmin", "cmax")
+_RESERVED = ("kappa_", "pg_")
+_LONGEST_SUFFIX = f"__v{MAX_VERSION}__late__key"
+MAX_NAME_BYTES = MAX_BYTES - len(_LONGEST_SUFFIX)
+
+
+def check_name(name: str) -> str:
+    """Returns ``name`` if a processor can be called that.
+
+    Raises:
+        InvalidName: it is not lower-case words joined by single underscores, or PostgreSQL
+            would cut a name made from it, or it begins like kappa's or PostgreSQL's own.
+    """
+    if not _PATTERN.fullmatch(name):
+        raise InvalidName(
+            f"{name!r} cannot be a name",
+            hint="use lower-case letters and digits, words joined by single underscores",
+        )
+    if name.startswith(_RESERVED):
+        raise InvalidName(
+            f"{name!r} begins with a reserved prefix", hint="kappa_ and pg_ are taken"
+        )
+    if len(name) > MAX_NAME_BYTES:
+        raise InvalidName(
+            f"{name!r} is too long for the tables made from it",
+            bytes=len(name),
+            most=MAX_NAME_BYTES,
+        )
+    return name
+
+
+def check_column(name: str) -> str:
+    """Returns ``name`` if a column can be called that: an Avro name PostgreSQL would not cut.
+
+    Raises:
+        InvalidName: it is not, or every table of PostgreSQL already has a column of this name.
+    """
+    if not _COLUMN.fullmatch(name) or len(name) > MAX_BYTES or name in _SYSTEM_COLUMNS:
+        raise InvalidName(f"{name!r} cannot be a column's name", most=MAX_BYTES)
+    return name
+
+
+def check_version(version: int) -> int:
+    """Returns ``version`` if it is between 1 and ``MAX_VERSION``; else raises InvalidName."""
+    if not 1 <= version <= MAX_VERSION:
+        raise InvalidName(f"version {version} is not between 1 and {MAX_VERSION}")
+    return version
+
+
+def view_name(processor: str) -> str:
+    return check_name(processor)
+
+
+def table_name(processor: str, version: int) -> str:
+    return f"{check_name(processor)}__v{check_version(version)}"
+
+
+def late_name(processor: str, version: int) -> str:
+    return f"{table_name(processor, version)}__late"
+
+
+def key_name(table: str) -> str:
+    """The constraint (and index) that keeps one row per key in ``table``."""
+    return f"{table}__key"

@@ -1,0 +1,52 @@
+"""Whether readers' time would go back: the comparison inside a promote, as a pure function."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+from kappa.errors import NotCaughtUp, TopicRecreated
+
+
+@dataclass(frozen=True, slots=True, order=True)
+class Position:
+    """How far a version has read one partition; ``next_offset`` is the first not read."""
+
+    topic: str
+    partition: int
+    topic_id: str
+    next_offset: int
+
+
+def check_caught_up(
+    processor: str,
+    version: int,
+    blue: Iterable[Position],
+    green: Iterable[Position],
+    served: Iterable[Position],
+) -> None:
+    """Passes if ``green`` is at or past the version in service and all that was ever served.
+
+    Raises:
+        NotCaughtUp: in some partition it is not, or does not read it at all.
+        TopicRecreated: it reads another topic of the same name.
+    """
+    reached = {(at.topic, at.partition): at for at in green}
+    for seen in sorted((*blue, *served)):
+        at = reached.get((seen.topic, seen.partition))
+        if at is not None and at.topic_id != seen.topic_id:
+            raise TopicRecreated(
+                f"{processor} version {version} reads another topic called {seen.topic!r}",
+                partition=seen.partition,
+                served=seen.topic_id,
+                reads=at.topic_id,
+            )
+        if at is None or at.next_offset < seen.next_offset:
+            raise NotCaughtUp(
+                f"{processor} version {version} is behind what readers have seen",
+                topic=seen.topic,
+                partition=seen.partition,
+                offset=None if at is None else at.next_offset,
+                served=seen.next_offset,
+                hint=f"kappa replay {processor} --version {version}",
+            )

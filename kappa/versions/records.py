@@ -1,0 +1,244 @@
+"""What is recorded of each version. All functions run in the caller's transaction."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, fields
+from datetime import datetime
+from typing import Any
+
+import sqlalchemy as sa
+from sqlalchemy import Connection
+from sqlalchemy.dialects.postgresql import insert
+
+from kappa.errors import FingerprintChanged, IllegalTransition, UnknownVersion
+from kappa.tables import bookkeeping
+from kappa.tables.document import from_document, to_document
+from kappa.tables.layout import Layout
+from kappa.tables.progress import PartitionProgress
+from kappa.versions.lifecycle import State, check_transition
+
+_processor, _version = bookkeeping.processor, bookkeeping.version
+
+
+@dataclass(frozen=True, slots=True)
+class ProcessorRecord:
+    """A processor: which version its view selects from, None before the first promote."""
+
+    name: str
+    active_version: int | None
+    epoch: int
+    created_at: datetime
+
+
+@dataclass(frozen=True, slots=True)
+class VersionRecord:
+    """A version as it was declared, and what has become of it.
+
+    Attributes:
+        declaration: where its declaration was found (``object``), and its ``layout``.
+        overrides: guards that were overridden for it, recorded for good.
+        manifest: what its build read and made; None until it is built.
+    """
+
+    processor: str
+    version: int
+    state: State
+    fingerprint: str
+    declaration: dict[str, Any]
+    reader_schema_id: int | None
+    distribution: str | None
+    distribution_version: str | None
+    overrides: tuple[str, ...]
+    manifest: dict[str, Any] | None
+    created_at: datetime
+    ready_at: datetime | None
+    retired_at: datetime | None
+
+    @property
+    def layout(self) -> Layout:
+        """The version's tables and view, known even where its plugin is not installed."""
+        return from_document(self.declaration["layout"])
+
+    @property
+    def declared_in(self) -> str:
+        """Module and attribute of the declaration, ``module:attribute``."""
+        return str(self.declaration["object"])
+
+
+def find_processor(conn: Connection, name: str) -> ProcessorRecord | None:
+    """The processor of this name, if a version of it was ever recorded."""
+    row = conn.execute(sa.select(_processor).where(_processor.c.name == name)).mappings().first()
+    return None if row is None else ProcessorRecord(**row)
+
+
+def list_processors(conn: Connection) -> tuple[ProcessorRecord, ...]:
+    """All processors by name."""
+    rows = conn.execute(sa.select(_processor).order_by(_processor.c.name)).mappings()
+    return tuple(ProcessorRecord(**row) for row in rows)
+
+
+def find(conn: Connection, processor: str, version: int) -> VersionRecord | None:
+    """One version, if it is recorded."""
+    row = conn.execute(_select().where(_is(processor, version))).mappings().first()
+    return None if row is None else _record(row)
+
+
+def require(conn: Connection, processor: str, version: int) -> VersionRecord:
+    """One version.
+
+    Raises:
+        UnknownVersion: it was never built; says which are known.
+    """
+    found = find(conn, processor, version)
+    if found is None:
+        known = ", ".join(str(record.version) for record in list_versions(conn, processor))
+        raise UnknownVersion(
+            f"{processor} has no version {version}",
+            known=known or None,
+            hint=f"kappa replay {processor} --version {version}",
+        )
+    return found
+
+
+def list_versions(conn: Connection, processor: str | None = None) -> tuple[VersionRecord, ...]:
+    """All versions, of one processor or of all, by name and number."""
+    query = _select().order_by(_version.c.processor, _version.c.version)
+    if processor is not None:
+        query = query.where(_version.c.processor == processor)
+    return tuple(_record(row) for row in conn.execute(query).mappings())
+
+
+def create(
+    conn: Connection,
+    processor: str,
+    version: int,
+    *,
+    fingerprint: str,
+    declared_in: str,
+    layout: Layout,
+    reader_schema_id: int | None = None,
+    distribution: str | None = None,
+    distribution_version: str | None = None,
+    overrides: Sequence[str] = (),
+) -> VersionRecord:
+    """Records a version as building; one already recorded is returned as it is.
+
+    Raises:
+        FingerprintChanged: the number is recorded with other code.
+        IllegalTransition: the number belonged to a version that is retired.
+    """
+    conn.execute(insert(_processor).values(name=processor).on_conflict_do_nothing())
+    values = {
+        "processor": processor,
+        "version": version,
+        "state": State.BUILDING.value,
+        "fingerprint": fingerprint,
+        "declaration": {"object": declared_in, "layout": to_document(layout)},
+        "reader_schema_id": reader_schema_id,
+        "distribution": distribution,
+        "distribution_version": distribution_version,
+        "overrides": list(overrides),
+    }
+    conn.execute(insert(_version).values(values).on_conflict_do_nothing())
+    record = require(conn, processor, version)
+    check_identity(record, fingerprint)
+    return record
+
+
+def check_identity(record: VersionRecord, fingerprint: str) -> None:
+    """Passes if code with this fingerprint may go on with the recorded version.
+
+    Raises:
+        FingerprintChanged: the number is recorded with other code.
+        IllegalTransition: the version is retired.
+    """
+    name, number = record.processor, record.version
+    if record.state is State.RETIRED:
+        raise IllegalTransition(
+            f"{name} version {number} is retired",
+            hint="numbers are never used again: declare a new version",
+        )
+    if record.fingerprint != fingerprint:
+        raise FingerprintChanged(
+            f"the code of {name} changed under version {number}",
+            processor=name,
+            version=number,
+            hint=f"declare the change as version {number + 1} and replay that",
+        )
+
+
+def transition(conn: Connection, processor: str, version: int, to: State) -> State:
+    """Moves a version to another state, its row locked; returns the state it was in.
+
+    Raises:
+        UnknownVersion: it is not recorded.
+        IllegalTransition: the step is not allowed.
+    """
+    locked = sa.select(_version.c.state).where(_is(processor, version)).with_for_update()
+    state = conn.scalar(locked)
+    if state is None:
+        raise UnknownVersion(f"{processor} has no version {version}")
+    now = State(state)
+    check_transition(processor, version, now, to)
+    values: dict[str, Any] = {"state": to.value}
+    if to is State.RETIRED:
+        values["retired_at"] = sa.func.now()
+    conn.execute(sa.update(_version).where(_is(processor, version)).values(values))
+    return now
+
+
+def make_ready(
+    conn: Connection,
+    processor: str,
+    version: int,
+    *,
+    rows: int,
+    seconds: float,
+    partitions: Sequence[PartitionProgress],
+    digest: str | None = None,
+) -> None:
+    """Ends a build: the version becomes ready and its manifest is stored.
+
+    Raises:
+        UnknownVersion, IllegalTransition: as `transition`.
+    """
+    transition(conn, processor, version, State.READY)
+    manifest = {
+        "rows": rows,
+        "seconds": round(seconds, 3),
+        "digest": digest,
+        "schema_ids": sorted({number for part in partitions for number in part.schema_ids}),
+        "records": sum(part.records for part in partitions),
+        "late": sum(part.late for part in partitions),
+        "dead": sum(part.dead for part in partitions),
+        "filtered": sum(part.filtered for part in partitions),
+        "offsets": [
+            {
+                "topic": part.topic,
+                "topic_id": part.topic_id,
+                "partition": part.partition,
+                "from": part.start_offset,
+                "to": part.next_offset,
+            }
+            for part in partitions
+        ],
+    }
+    done = {"manifest": manifest, "ready_at": sa.func.now()}
+    conn.execute(sa.update(_version).where(_is(processor, version)).values(done))
+
+
+def _is(processor: str, version: int) -> sa.ColumnElement[bool]:
+    return sa.and_(_version.c.processor == processor, _version.c.version == version)
+
+
+def _select() -> sa.Select[Any]:
+    columns = [_version.c[field.name] for field in fields(VersionRecord)]
+    return sa.select(*columns)
+
+
+def _record(row: sa.RowMapping) -> VersionRecord:
+    values = dict(row)
+    values["state"] = State(values["state"])
+    values["overrides"] = tuple(values["overrides"])
+    return VersionRecord(**values)

@@ -1,0 +1,28 @@
+"""A database with kappa's own tables, shared by the tests that name their processors apart."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import psycopg
+import pytest
+from psycopg.conninfo import make_conninfo
+from sqlalchemy import Engine
+
+from kappa.tables import migrate
+from kappa.tables.engine import connect
+from tests.conftest import Stack
+
+
+@pytest.fixture(scope="session")
+def engine(stack: Stack, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Engine]:
+    """An engine on a migrated database that lives as long as the run."""
+    name = f"tables_{tmp_path_factory.getbasetemp().name.replace('-', '_')}_{id(stack):x}"
+    with psycopg.connect(stack.postgres_url, autocommit=True) as connection:
+        connection.execute(f'CREATE DATABASE "{name}"')
+    engine = connect(make_conninfo(stack.postgres_url, dbname=name))
+    migrate.upgrade(engine)
+    yield engine
+    engine.dispose()
+    with psycopg.connect(stack.postgres_url, autocommit=True) as connection:
+        connection.execute(f'DROP DATABASE "{name}" WITH (FORCE)')

@@ -1,0 +1,101 @@
+"""A small stream of orders with disorder, late and poisoned records, and what it should give."""
+
+from __future__ import annotations
+
+import json
+import random
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+SCHEMA = {
+    "type": "record",
+    "name": "Order",
+    "fields": [
+        {"name": "order_id", "type": "long"},
+        {"name": "customer", "type": "string"},
+        {"name": "product", "type": "string"},
+        {"name": "amount", "type": ["null", "double"], "default": None},
+        {"name": "placed_at", "type": {"type": "long", "logicalType": "timestamp-millis"}},
+    ],
+}
+
+PROCESSORS = """
+import polars as pl
+from kappa import Count, Max, Mean, Min, Projection, Source, Sum, Tumbling, WindowedAggregate
+
+revenue = WindowedAggregate(
+    name="{name}",
+    version=1,
+    source=Source("{topic}", event_time="placed_at", out_of_orderness="20s"),
+    key=["product"],
+    window=Tumbling("1m"),
+    allowed_lateness="10s",
+    aggregates={{
+        "orders": Count(),
+        "revenue": Sum("amount"),
+        "mean": Mean("amount"),
+        "least": Min("amount"),
+        "most": Max("order_id"),
+    }},
+)
+"""
+
+START_MS = 1_700_000_000_000
+
+
+@dataclass(frozen=True)
+class Shop:
+    """A topic of orders and a processor over it."""
+
+    topic: str
+    processor: str
+
+
+def orders(count: int, *, seed: int) -> list[dict[str, Any]]:
+    """Orders a second apart on average; about one in ten comes late."""
+    rng = random.Random(seed)
+    made = []
+    for number in range(count):
+        disorder = rng.choice([0, 0, 5_000, 15_000]) if rng.random() < 0.9 else 200_000
+        made.append(
+            {
+                "order_id": number,
+                "customer": f"c{rng.randrange(40)}",
+                "product": f"p{rng.randrange(6)}",
+                "amount": None if rng.random() < 0.05 else round(rng.uniform(-50, 500), 2) + 0.1,
+                "placed_at": START_MS + number * 1_000 - disorder,
+            }
+        )
+    return made
+
+
+def json_lines(records: Sequence[dict[str, Any]]) -> str:
+    return "".join(json.dumps(record) + "\n" for record in records)
+
+
+def open_shop(
+    kappa: Callable[..., Any],
+    plugin: Callable[[str, str], None],
+    unique: Callable[[str], str],
+    directory: Path,
+    *,
+    records: Sequence[dict[str, Any]] = (),
+    partitions: int = 3,
+) -> Shop:
+    """Migrates the database, makes the topic, publishes the records, installs the processor."""
+    shop = Shop(unique("orders"), unique("revenue"))
+    (directory / "order.avsc").write_text(json.dumps(SCHEMA))
+    plugin(f"plugin_{shop.processor}", PROCESSORS.format(name=shop.processor, topic=shop.topic))
+    for command in (
+        ["db", "upgrade"],
+        ["topics", "create", shop.topic, "--partitions", str(partitions), "--schema",
+         "order.avsc", "--key", "customer"],
+    ):  # fmt: skip
+        done = kappa(*command)
+        assert done.code == 0, done.err
+    if records:
+        done = kappa("produce", shop.topic, stdin=json_lines(records))
+        assert done.code == 0, done.err
+    return shop
