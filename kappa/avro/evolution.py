@@ -58,7 +58,8 @@ def resolve_field(field: Field, writer: Record, path: str) -> tuple[int | None, 
             f"the field {path!r} is not in the writer's schema and has no default",
             hint="give the field a default",
         )
-    value = pa.array([physical_default(field.node, field.default, path)], _nested(field.node))
+    default = physical_default(field.node, field.default, path)
+    value = pa.array([default], physical_type(field.node))
     constant = resolve(field.node, field.node, path)(value)
     return None, lambda rows: constant.take(pa.array(np.zeros(len(rows), dtype=np.int64)))
 
@@ -97,7 +98,7 @@ def _primitive(writer: Primitive, reader: Primitive, path: str) -> Resolve:
     if writer.name == reader.name:
         return _logical(reader, path)
     if reader.name == "bytes":
-        return lambda column: column.cast(pa.binary())
+        return _bytes
     if reader.name == "string":
         return _text
     target = physical_type(reader)
@@ -107,15 +108,16 @@ def _primitive(writer: Primitive, reader: Primitive, path: str) -> Resolve:
 def _logical(node: Primitive | Fixed, path: str) -> Resolve:
     """The same physical type on both sides: only the meaning is added."""
     if node.logical is None:
-        return _raw
+        return _bytes if node.name == "bytes" or isinstance(node, Fixed) else _same
     if node.logical.name == "decimal":
         precision, scale = node.logical.precision, node.logical.scale
-        return lambda column: _decimal_column(_raw(column), precision, scale)
+        return lambda column: _decimal_column(column, precision, scale)
     if node.logical.name == "uuid":
         return _uuid if isinstance(node, Fixed) else _same
     target = logical_type(node)
-    if node.logical.name in _DAY:
-        return lambda column: _time_of_day(column, target, _DAY[node.logical.name])  # type: ignore[union-attr]
+    day = _DAY.get(node.logical.name)
+    if day is not None:
+        return lambda column: _time_of_day(column, target, day)
     return lambda column: column.cast(target)
 
 
@@ -123,9 +125,9 @@ def _same(column: pa.Array) -> pa.Array:
     return column
 
 
-def _raw(column: pa.Array) -> pa.Array:
-    """Fixed as bytes; and bytes that were decoded as text, which only their user can tell."""
-    return column.cast(pa.binary()) if pa.types.is_fixed_size_binary(column.type) else column
+def _bytes(column: pa.Array) -> pa.Array:
+    """Fixed, and bytes that were decoded as text, as the bytes they are."""
+    return column.cast(pa.binary())
 
 
 def _text(column: pa.Array) -> pa.Array:
@@ -214,10 +216,6 @@ def _record(writer: Record, reader: Record, path: str) -> Resolve:
         return pa.StructArray.from_arrays(members, names=names, mask=mask)
 
     return apply
-
-
-def _nested(node: Node) -> pa.DataType:
-    return physical_type(node)
 
 
 def _same_name(writer: Fixed | Enum, reader: Fixed | Enum) -> bool:

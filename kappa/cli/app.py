@@ -6,7 +6,7 @@ import sys
 
 import typer
 
-from kappa.cli import db, dev, processors, produce, replay, topics
+from kappa.cli import db, dev, processors, produce, replay, schemas, topics
 from kappa.cli.output import print_error
 from kappa.errors import KappaError
 
@@ -18,6 +18,7 @@ app = typer.Typer(
 )
 
 app.add_typer(dev.app)
+app.add_typer(schemas.app)
 app.add_typer(topics.app)
 app.command("produce")(produce.command)
 app.add_typer(processors.app)

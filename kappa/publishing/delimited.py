@@ -43,32 +43,36 @@ class _Rows:
         self.bad: list[BadLine] = []
         self.consumed = consumed
 
-    def add(self, line: int, cells: list[str]) -> None:
-        if cells:
-            self.lines.append(line)
-            self.rows.append(cells)
-
 
 def _rows(incoming: Iterator[Block]) -> Iterator[_Rows]:
     for block in incoming:
         rows = _Rows(block.consumed)
-        if not any(b'"' in line for line in block.lines):
-            _plain(block, rows)
-        else:
+        if b'"' in b"".join(block.lines):
             _quoted(block, incoming, rows)
+        else:
+            _plain(block, rows)
         yield rows
 
 
 def _plain(block: Block, rows: _Rows) -> None:
     """Without a quote in sight a record is a line, and its cells are what commas part."""
-    for line, data in enumerate(block.lines, block.first_line):
-        try:
-            text = data.decode().removesuffix("\r")
-        except UnicodeDecodeError:
-            rows.bad.append(BadLine(line, "", "not UTF-8"))
-            continue
-        if text:
-            rows.add(line, text.split(","))
+    try:
+        texts = [data.decode().removesuffix("\r") for data in block.lines]
+    except UnicodeDecodeError:
+        texts = [_decoded(data, line, rows) for line, data in block.numbered()]
+    rows.rows = [text.split(",") for text in texts if text]
+    if len(rows.rows) == len(texts):
+        rows.lines = list(range(block.first_line, block.first_line + len(texts)))
+    else:
+        rows.lines = [line for line, text in enumerate(texts, block.first_line) if text]
+
+
+def _decoded(data: bytes, line: int, rows: _Rows) -> str:
+    try:
+        return data.decode().removesuffix("\r")
+    except UnicodeDecodeError:
+        rows.bad.append(BadLine(line, "", "not UTF-8"))
+        return ""
 
 
 def _quoted(block: Block, incoming: Iterator[Block], rows: _Rows) -> None:
@@ -78,11 +82,15 @@ def _quoted(block: Block, incoming: Iterator[Block], rows: _Rows) -> None:
     while not source.at_block_end():
         line = source.next_line
         try:
-            rows.add(line, next(reader))
+            cells = next(reader)
         except csv.Error as error:
             rows.bad.append(BadLine(line, "", f"not CSV: {error}"))
         except StopIteration:
             return
+        else:
+            if cells:
+                rows.lines.append(line)
+                rows.rows.append(cells)
 
 
 class _Numbered(Iterator[str]):
@@ -118,7 +126,7 @@ class _Numbered(Iterator[str]):
 
 def _chunk(rows: _Rows, header: list[str], fields: Sequence[Field]) -> Chunk:
     width = len(header)
-    if any(len(cells) != width for cells in rows.rows):
+    if set(map(len, rows.rows)) - {width}:
         kept = []
         for line, cells in zip(rows.lines, rows.rows, strict=True):
             if len(cells) == width:

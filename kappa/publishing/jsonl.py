@@ -96,7 +96,7 @@ def _parse(block: Block) -> tuple[list[int], list[_Row], list[BadLine]]:
     lines: list[int] = []
     good: list[_Row] = []
     bad: list[BadLine] = []
-    for line, text in enumerate(block.lines, block.first_line):
+    for line, text in block.numbered():
         if not text.strip():
             continue
         try:

@@ -24,6 +24,9 @@ class Block:
     consumed: int
     """Bytes of the stream read so far."""
 
+    def numbered(self) -> Iterator[tuple[int, bytes]]:
+        return enumerate(self.lines, self.first_line)
+
 
 def blocks(stream: BufferedIOBase) -> Iterator[Block]:
     """Reads what is there without waiting for a full block, so that a pipe is not held up.

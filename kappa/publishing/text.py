@@ -12,8 +12,7 @@ from kappa.publishing.chunks import Raw
 
 _WHOLE = r"^[+-]?\d{1,18}$"
 _NUMBER = r"^[+-]?(\d+(\.\d*)?|\.\d+)([eE][+-]?\d{1,3})?$"
-_LONG_WHOLE = re.compile(r"[+-]?\d{1,40}")
-_PLAIN_NUMBER = re.compile(_NUMBER)
+_LONG_WHOLE = r"^[+-]?\d{1,40}$"
 _BOOLEANS: dict[str, object] = {"true": True, "false": False}
 
 
@@ -41,6 +40,8 @@ def _at_once(cells: list[str], node: Node, nullable: bool) -> Raw | None:
     whole = node.name in {"int", "long"}
     if column.str.contains(_WHOLE if whole else _NUMBER).all():
         return column.cast(pl.Int64 if whole else pl.Float64)
+    if whole and not column.str.contains(_LONG_WHOLE).any():
+        return column.to_list()  # dates and times in words, if anything
     return None
 
 
@@ -50,9 +51,9 @@ def _value(cell: str, node: Node, nullable: bool) -> object:
         return None
     match node:
         case Primitive("int" | "long"):
-            return int(cell) if _LONG_WHOLE.fullmatch(cell) else cell
+            return int(cell) if re.match(_LONG_WHOLE, cell) else cell
         case Primitive("float" | "double"):
-            return float(cell) if _PLAIN_NUMBER.match(cell) else cell
+            return float(cell) if re.match(_NUMBER, cell) else cell
         case Primitive("boolean"):
             return _BOOLEANS.get(cell, cell)
         case Array() | Map() | Record():
