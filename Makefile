@@ -47,7 +47,7 @@ $(VENV)/.demo: requirements/demo.txt $(VENV)/.setup
 	@touch $@
 
 demo: $(VENV)/.demo
-	$(BIN)/python -m docs.demo
+	$(BIN)/python processors/demo.py
 
 test: check
 	$(BIN)/python -m pytest $(PYTEST)

@@ -33,7 +33,7 @@ WINDOW_MS = 60_000
 OUT_OF_ORDERNESS_MS = 5_000
 _START_MS = 1_700_000_040_000
 """A whole minute, so that the first window is not cut."""
-_SPACING_MS = 9.9
+SPACING_MS = 9.9
 """Four million orders in eleven hours: 660 minutes of a thousand products."""
 _CHUNK = 200_000
 
@@ -50,7 +50,7 @@ def chunks(count: int = COUNT) -> Iterator[pl.DataFrame]:
         size = min(_CHUNK, count - first)
         random = np.random.default_rng([SEED, first])
         ids = np.arange(first, first + size)
-        placed = _START_MS + np.floor(ids * _SPACING_MS) + random.integers(0, 4_900, size)
+        placed = _START_MS + np.floor(ids * SPACING_MS) + random.integers(0, 4_900, size)
         yield pl.DataFrame(
             {
                 "order_id": ids,

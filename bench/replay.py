@@ -41,11 +41,13 @@ def measure(records: int, core: int) -> Report:
     with servers.running() as (kafka, server_url):
         name = topic.ensure(kafka, records)
         with servers.fresh_database(server_url, "kappa_bench") as url:
-            environment = {
-                "KAPPA_KAFKA__BOOTSTRAP_SERVERS": kafka.bootstrap_servers,
-                "KAPPA_POSTGRES__URL": url,
-                "KAPPA_BENCH_TOPIC": name,
-            }
+            environment = pinned.with_plugins(
+                {
+                    "KAPPA_KAFKA__BOOTSTRAP_SERVERS": kafka.bootstrap_servers,
+                    "KAPPA_POSTGRES__URL": url,
+                    "KAPPA_BENCH_TOPIC": name,
+                }
+            )
 
             def run(module: str, *args: str) -> Measured:
                 return pinned.run(module, *args, core=core, environment=environment)
@@ -53,9 +55,9 @@ def measure(records: int, core: int) -> Report:
             fetch = run("bench", "fetch", name)
             decode = run("bench", "decode", name)
             by_hand = run("bench", "by-hand", name)
+            servers.kappa("db", "upgrade", environment=environment)
             kappa = run("kappa", "replay", revenue.name, "--json")
-            promote = ("promote", revenue.name, "--yes")
-            servers.kappa(*promote, environment=pinned.with_plugins(environment))
+            servers.kappa("promote", revenue.name, environment=environment)
             verify.check(url, _COLUMNS + "by_hand", records)
             windows = verify.check(url, _COLUMNS + revenue.name, records)
         return Report(core, fetch, decode, by_hand, kappa, windows)

@@ -8,8 +8,10 @@ import os
 import re
 import subprocess
 import sys
+import tempfile
 import uuid
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -45,21 +47,32 @@ class Stack:
     postgres_url: str
 
 
+@contextmanager
+def server_home() -> Iterator[Path]:
+    """A temporary directory for servers, outside of pytest's own.
+
+    Each pytest session of root closes pytest's directories to other accounts, those of other
+    sessions too; and root's PostgreSQL runs as another account.
+    """
+    with tempfile.TemporaryDirectory(prefix="kappa-test-") as name:
+        yield Path(name)
+
+
 @pytest.fixture(scope="session")
-def stack(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stack]:
+def stack() -> Iterator[Stack]:
     """Running servers: those of the environment, else a development stack of our own."""
     if "KAPPA_TEST_KAFKA" in os.environ:
         yield Stack(os.environ["KAPPA_TEST_KAFKA"], os.environ["KAPPA_TEST_POSTGRES"])
         return
-    home = tmp_path_factory.mktemp("stack")
     command = [sys.executable, "-m", "kappa", "dev"]
-    up = subprocess.run([*command, "up", "--json"], cwd=home, capture_output=True, text=True)
-    assert up.returncode == 0, up.stderr
-    try:
-        endpoints = json.loads((home / ".kappa" / "endpoints.json").read_text())
-        yield Stack(endpoints["bootstrap_servers"], endpoints["postgres_url"])
-    finally:
-        subprocess.run([*command, "reset", "--yes"], cwd=home, capture_output=True)
+    with server_home() as home:
+        up = subprocess.run([*command, "up", "--json"], cwd=home, capture_output=True, text=True)
+        assert up.returncode == 0, up.stderr
+        try:
+            endpoints = json.loads((home / ".kappa" / "endpoints.json").read_text())
+            yield Stack(endpoints["bootstrap_servers"], endpoints["postgres_url"])
+        finally:
+            subprocess.run([*command, "reset", "--yes"], cwd=home, capture_output=True)
 
 
 @pytest.fixture(scope="session")
@@ -89,8 +102,9 @@ def environment(
     stack: Stack, database: str, tmp_path: Path, unique: Callable[[str], str]
 ) -> dict[str, str]:
     """What a kappa process of this test sees: the servers, a registry and plugins of its own."""
+    inherited = {k: v for k, v in os.environ.items() if k != "PYTHONDONTWRITEBYTECODE"}
     return {
-        **os.environ,
+        **inherited,  # every process would compile all that it imports
         "KAPPA_KAFKA__BOOTSTRAP_SERVERS": stack.bootstrap_servers,
         "KAPPA_POSTGRES__URL": database,
         "KAPPA_REGISTRY__TOPIC": f"_schemas_{unique('r')}",

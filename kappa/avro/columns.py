@@ -1,7 +1,8 @@
 """Which Arrow and Polars types hold the values of a schema.
 
-A value has two forms: *physical*, as Avro stores it (a timestamp is a long, a decimal is
-bytes), and *logical*, as a column shows it. Decoders give the physical form.
+A decoder gives a writer's columns in *decoded* form; evolution turns them into the reader's,
+in *logical* form. They differ where a change of schema is easier before the last step: an
+enum is decoded to the index of its symbol, a fixed (and a uuid that is one) to its bytes.
 """
 
 from __future__ import annotations
@@ -12,7 +13,7 @@ import pyarrow as pa
 from kappa.avro.nodes import Array, Enum, Fixed, Map, Node, Nullable, Primitive, Record
 from kappa.avro.schema import AvroSchema
 
-_PHYSICAL = {
+_PLAIN = {
     "null": pa.null(),
     "boolean": pa.bool_(),
     "int": pa.int32(),
@@ -37,23 +38,22 @@ _LOGICAL = {
 }
 
 
-def physical_type(node: Node) -> pa.DataType:
-    """The Arrow type of a node's values as Avro stores them; maps as lists of entries."""
+def decoded_type(node: Node) -> pa.DataType:
+    """The Arrow type of a node's values as a decoder gives them."""
     match node:
-        case Primitive(name):
-            return _PHYSICAL[name]
-        case Fixed(size=size):
-            return pa.binary(size)
         case Enum():
-            return pa.string()
+            return pa.int32()
+        case Fixed() if node.logical is None or node.logical.name == "uuid":
+            return pa.binary(node.size)
         case Array(items):
-            return pa.list_(pa.field("item", physical_type(items)))
+            return pa.list_(pa.field("item", decoded_type(items)))
         case Map(values):
-            return entries(physical_type(values))
+            return entries(decoded_type(values))
         case Nullable(inner):
-            return physical_type(inner)
+            return decoded_type(inner)
         case Record(fields=fields):
-            return pa.struct([(field.name, physical_type(field.node)) for field in fields])
+            return pa.struct([(field.name, decoded_type(field.node)) for field in fields])
+    return logical_type(node)
 
 
 def logical_type(node: Node) -> pa.DataType:
@@ -63,10 +63,12 @@ def logical_type(node: Node) -> pa.DataType:
             if node.logical.name == "decimal":
                 return pa.decimal128(node.logical.precision, node.logical.scale)
             return _LOGICAL[node.logical.name]
+        case Primitive(name):
+            return _PLAIN[name]
         case Fixed():
             return pa.binary()
-        case Primitive() | Enum():
-            return physical_type(node)
+        case Enum():
+            return pa.string()
         case Array(items):
             return pa.list_(pa.field("item", logical_type(items)))
         case Map(values):

@@ -1,44 +1,61 @@
-"""Big-endian two's complement numbers of any length to decimals, a whole column at once."""
+"""Big-endian two's complement numbers to decimals, a whole column at once."""
 
 from __future__ import annotations
 
 import numpy as np
 import pyarrow as pa
+from numpy.typing import NDArray
 
-_WIDTH = 16
+from kappa.avro.buffers import bytes_of, fixed_of, offsets_of
+
+WIDTH = 16
+"""Bytes of a 128-bit decimal, which Arrow keeps little-endian."""
 
 
-def decimals(column: pa.Array, precision: int, scale: int) -> pa.Array:
-    """Decimal128 values of a binary column.
+def decimals_of_bytes(column: pa.Array, type_: pa.DataType) -> pa.Array | None:
+    """Decimals of a binary column; None if one is empty, too long or has too many digits."""
+    offsets = offsets_of(column)
+    lengths = np.diff(offsets)
+    empty = np.count_nonzero(lengths == 0) - column.null_count
+    if empty or (len(lengths) and lengths.max() > WIDTH):
+        return None
+    data = bytes_of(column)
+    ends = offsets[1:].astype(np.int64)
+    rows = np.zeros((len(column), WIDTH), dtype=np.uint8)
+    for place in range(int(lengths.max(initial=0))):
+        has = lengths > place
+        rows[has, place] = data[ends[has] - 1 - place]
+    has = lengths > 0
+    negative = np.zeros(len(column), dtype=bool)
+    negative[has] = data[offsets[:-1][has]] >= 0x80
+    rows[(np.arange(WIDTH) >= lengths[:, None]) & negative[:, None]] = 0xFF
+    return _checked(fixed_of(type_, column, rows))
 
-    Raises:
-        ValueError: a value is empty, or has more digits than ``precision``.
-    """
-    raw = column.to_pylist()
-    if any(value == b"" for value in raw):
-        raise ValueError("a decimal of no bytes")
-    filled = b"".join(_widened(value) for value in raw)
-    # Arrow's decimals are little-endian: two words of 64 bits, the lower one first.
-    words = np.frombuffer(filled, dtype=">u8").reshape(-1, 2)[:, ::-1].astype("<u8")
-    valid = None
-    if column.null_count:
-        valid = pa.array([value is not None for value in raw]).buffers()[1]
-    result = pa.Array.from_buffers(
-        pa.decimal128(precision, scale), len(raw), [valid, pa.py_buffer(words.tobytes())]
-    )
+
+def decimals_of_fixed(
+    rows: NDArray[np.uint8], like: pa.Array, type_: pa.DataType
+) -> pa.Array | None:
+    """Decimals of big-endian rows of equal width; None if one has too many digits."""
+    width = rows.shape[1]
+    negative = rows[:, 0] >= 0x80
+    sign = np.where(negative, np.uint8(0xFF), np.uint8(0))[:, None]
+    little = rows[:, ::-1]
+    if width > WIDTH and ((little[:, WIDTH:] != sign).any() or _cut(little, negative)):
+        return None
+    out = np.repeat(sign, WIDTH, axis=1)
+    kept = min(width, WIDTH)
+    out[:, :kept] = little[:, :kept]
+    return _checked(fixed_of(type_, like, out))
+
+
+def _cut(little: NDArray[np.uint8], negative: NDArray[np.bool_]) -> bool:
+    """Whether a sign would change if only the low bytes were kept."""
+    return bool(((little[:, WIDTH - 1] >= 0x80) != negative).any())
+
+
+def _checked(column: pa.Array) -> pa.Array | None:
     try:
-        result.validate(full=True)
-    except pa.ArrowInvalid as error:
-        raise ValueError(f"a decimal of more than {precision} digits") from error
-    return result
-
-
-def _widened(value: bytes | None) -> bytes:
-    if value is None:
-        return bytes(_WIDTH)
-    if len(value) > _WIDTH:
-        extra, value = value[:-_WIDTH], value[-_WIDTH:]
-        sign = b"\xff" if value[0] >= 0x80 else b"\0"
-        if extra != sign * len(extra):
-            raise ValueError("a decimal of more than 38 digits")
-    return (b"\xff" if value[0] >= 0x80 else b"\0") * (_WIDTH - len(value)) + value
+        column.validate(full=True)
+    except pa.ArrowInvalid:
+        return None
+    return column

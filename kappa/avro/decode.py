@@ -1,33 +1,36 @@
 """Batches of framed values to the reader's columns, whoever wrote them.
 
 Each value names its writer's schema. How a writer's columns become the reader's is worked out
-once per schema id; then a batch is decoded whole. A value that cannot be decoded is found by
-halving and reported by its position, and never spoils the others.
+once per schema id; then a batch is decoded whole. Where that fails, the batch is halved until
+the values that are to blame stand alone; the reference decoder decides about those. So a bad
+value is reported by its position, and never spoils the others.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Collection, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import numpy as np
 import polars as pl
 import pyarrow as pa
 from numpy.typing import NDArray
 
-from kappa.avro.columns import arrow_schema, polars_schema
-from kappa.avro.evolution import OutOfRange, Resolve, resolve_field
-from kappa.avro.nodes import Record
-from kappa.avro.reference import ReferenceDecoder
+from kappa.avro.columns import polars_schema
+from kappa.avro.cursor import Undecodable
 from kappa.avro.schema import AvroSchema
-from kappa.avro.strict import NotAvro, check
-from kappa.avro.vectorised import Refused, VectorisedDecoder, is_vectorised, schema_id_of
-from kappa.avro.wire import HEADER_BYTES
+from kappa.avro.wire import HEADER_BYTES, MAGIC
+from kappa.avro.writer import Columns, Writer
 
 
 @dataclass(frozen=True, slots=True)
 class Failure:
-    """A value that cannot be decoded, by its position in the batch."""
+    """A value that cannot be decoded, by its position in the batch.
+
+    Attributes:
+        error_class: one word, such as Truncated, TrailingBytes or BadText.
+        message: the field and what is wrong with it.
+    """
 
     position: int
     error_class: str
@@ -42,7 +45,7 @@ class Decoded:
         frame: the reader's columns, one row per decoded value, in the batch's order.
         positions: the position of each row; None when every value was decoded.
         tombstones: the positions of absent values.
-        failures: what could not be decoded.
+        failures: what could not be decoded, in the batch's order.
         schema_ids: the writers met.
     """
 
@@ -72,10 +75,9 @@ class BatchDecoder:
         every = polars_schema(reader)
         self._reader = reader
         self._wanted = [name for name in every if columns is None or name in columns]
-        self._schema = pl.Schema({name: every[name] for name in self._wanted})
+        self._empty = pl.Schema({name: every[name] for name in self._wanted}).to_frame()
         self._writer_of = writer_of
-        self._writers: dict[int, _Writer] = {}
-        self._likely: int | None = None
+        self._writers: dict[int, Writer] = {}
 
     def decode(self, values: Sequence[bytes | None]) -> Decoded:
         """Decodes a batch.
@@ -84,161 +86,149 @@ class BatchDecoder:
             UnknownSchema: a value names a schema that is not registered.
             IncompatibleSchema: a value's schema cannot be read as the reader's.
         """
-        present, tombstones = _present(values)
-        quick = self._whole(present) if present else None
-        if quick is not None:
-            positions = None if len(present) == len(values) else _others(len(values), tombstones)
-            return Decoded(
-                self._frame([quick]), positions, tombstones, (), frozenset({self._likely or 0})
-            )
-        kept = np.arange(len(values)) if not len(tombstones) else _others(len(values), tombstones)
-        return self._by_writer(present, kept, len(values), tombstones)
+        present, kept, size = _present(values)
+        likely = schema_id_of(present[0]) if present else None
+        if likely is not None:
+            columns = self._writer(likely).accept(present, size)
+            if columns is not None:
+                return Decoded(
+                    self._frame(columns), kept, _absent(values, kept), (), frozenset({likely})
+                )
+        return self._carefully(values, present, kept)
 
-    def _whole(self, values: Sequence[bytes]) -> list[pa.Array] | None:
-        """The columns, if all values have the first one's schema and nothing is wrong."""
-        self._likely = schema_id_of(values[0])
-        if self._likely is None:
-            return None
-        writer = self._writer(self._likely)
-        if writer.fast is None:
-            return None
-        try:
-            columns, doubtful = writer.fast.decode(values)
-            return None if doubtful.any() else writer.resolved(columns, len(values))
-        except (Refused, OutOfRange):
-            return None
-
-    def _by_writer(
+    def _carefully(
         self,
-        values: Sequence[bytes],
-        kept: NDArray[np.int64],
-        total: int,
-        tombstones: NDArray[np.int64],
+        values: Sequence[bytes | None],
+        present: list[bytes],
+        kept: NDArray[np.int64] | None,
     ) -> Decoded:
-        """The careful way: value by value to its writer, and each writer's by halving."""
-        groups: dict[int, list[int]] = {}
-        failures: list[Failure] = []
-        for number, value in enumerate(values):
-            schema_id = schema_id_of(value)
-            if schema_id is None:
-                failures.append(_failure(kept[number], "no magic byte and schema id in front"))
-            else:
-                groups.setdefault(schema_id, []).append(number)
-        parts: list[list[pa.Array]] = []
-        order: list[int] = []
+        """Each value to its writer, and each writer's by halving."""
+        found = _Found()
+        groups = _by_writer(present, found)
+        # Every writer is known and can be read before anything is decoded.
+        writers = {schema_id: self._writer(schema_id) for schema_id in groups}
         for schema_id, members in groups.items():
-            self._writer(schema_id).decode(values, members, parts, order, failures, kept)
-        frame = self._frame(parts)
-        rows = np.array(order, dtype=np.int64)
+            parts = _halving(writers[schema_id], present, members, found)
+            if parts:
+                found.frames.append(pl.concat([self._frame(part) for part in parts]))
+        frame = pl.concat(found.frames) if found.frames else self._empty
+        rows = np.array(found.rows, dtype=np.int64)
         if len(groups) > 1:
-            sorting = np.argsort(rows)
-            frame, rows = frame[sorting], rows[sorting]
+            order = np.argsort(rows)
+            frame, rows = frame[order], rows[order]
+        places = np.arange(len(values)) if kept is None else kept
+        failures = sorted(found.failures.items())
         return Decoded(
             frame,
-            None if len(rows) == total else kept[rows],
-            tombstones,
-            tuple(sorted(failures, key=lambda failure: failure.position)),
+            None if len(rows) == len(values) else places[rows],
+            _absent(values, kept),
+            tuple(
+                Failure(int(places[number]), error.error_class, error.message)
+                for number, error in failures
+            ),
             frozenset(groups),
         )
 
-    def _writer(self, schema_id: int) -> _Writer:
+    def _writer(self, schema_id: int) -> Writer:
         if schema_id not in self._writers:
             schema = self._writer_of(schema_id)
-            self._writers[schema_id] = _Writer(schema.record, schema_id, self._reader, self._wanted)
+            self._writers[schema_id] = Writer(schema_id, schema, self._reader, self._wanted)
         return self._writers[schema_id]
 
-    def _frame(self, parts: Sequence[list[pa.Array]]) -> pl.DataFrame:
-        if not parts:
-            return self._schema.to_frame()
-        frames = [
-            pl.from_arrow(pa.table(dict(zip(self._wanted, columns, strict=True))))
-            for columns in parts
-        ]
+    def _frame(self, columns: Columns) -> pl.DataFrame:
         if not self._wanted:
-            return pl.DataFrame()
-        return pl.concat([frame for frame in frames if isinstance(frame, pl.DataFrame)])
+            return self._empty
+        frame = pl.from_arrow(pa.table(columns, names=self._wanted))
+        assert isinstance(frame, pl.DataFrame)
+        return frame
 
 
-class _Writer:
-    """One writer's schema: its decoders, and the way to the reader's columns."""
+@dataclass
+class _Found:
+    """What is known so far of a batch that is not decoded at once, by number of the value."""
 
-    def __init__(
-        self, writer: Record, schema_id: int, reader: AvroSchema, wanted: Sequence[str]
-    ) -> None:
-        self.fast = VectorisedDecoder(writer, schema_id) if is_vectorised(writer) else None
-        self._writer = writer
-        self._slow = ReferenceDecoder(writer)
-        plans: dict[str, tuple[int | None, Resolve]] = {
-            field.name: resolve_field(field, writer, field.name) for field in reader.record.fields
-        }
-        self._plans = [plans[name] for name in wanted]
-        self._unwanted = [plan for name, plan in plans.items() if name not in wanted]
-        self._types = [arrow_schema(reader).field(name).type for name in wanted]
+    frames: list[pl.DataFrame] = field(default_factory=list)
+    rows: list[int] = field(default_factory=list)
+    failures: dict[int, Undecodable] = field(default_factory=dict)
 
-    def resolved(self, columns: Sequence[pa.Array], rows: int) -> list[pa.Array]:
-        """The reader's columns of the writer's."""
-        nothing = pa.nulls(rows)
-        return [
-            plan(nothing if number is None else columns[number]).cast(type_)
-            for (number, plan), type_ in zip(self._plans, self._types, strict=True)
-        ]
 
-    def decode(
-        self,
-        values: Sequence[bytes],
-        members: list[int],
-        parts: list[list[pa.Array]],
-        order: list[int],
-        failures: list[Failure],
-        kept: NDArray[np.int64],
-    ) -> None:
-        """Decodes these members of a batch, halving where one of them cannot be."""
+def schema_id_of(value: bytes) -> int | None:
+    """The schema id in a value's frame, None where there is no frame."""
+    if len(value) < HEADER_BYTES or value[0] != MAGIC:
+        return None
+    return int.from_bytes(value[1:HEADER_BYTES], "big")
+
+
+def _by_writer(values: list[bytes], found: _Found) -> dict[int, list[int]]:
+    groups: dict[bytes, list[int]] = {}
+    for number, value in enumerate(values):
+        groups.setdefault(value[:HEADER_BYTES], []).append(number)
+    known: dict[int, list[int]] = {}
+    for frame, members in groups.items():
+        schema_id = schema_id_of(frame)
+        if schema_id is not None:
+            known[schema_id] = members
+            continue
+        error = (
+            Undecodable("BadMagic", f"the first byte is {frame[0]}, not {MAGIC}")
+            if frame and frame[0] != MAGIC
+            else Undecodable("Truncated", "too short for the magic byte and a schema id")
+        )
+        found.failures.update(dict.fromkeys(members, error))
+    return known
+
+
+def _halving(
+    writer: Writer, values: list[bytes], members: list[int], found: _Found
+) -> list[Columns]:
+    """The columns of all members that can be decoded, in order; the others are failures."""
+    parts: list[Columns] = []
+    waiting = [members]
+    while waiting:
+        part = waiting.pop()
+        chosen = [values[number] for number in part]
+        columns = writer.accept(chosen, sum(map(len, chosen)))
+        if columns is not None:
+            found.rows.extend(part)
+            parts.append(columns)
+        elif writer.is_small(len(part)):
+            columns = _one_by_one(writer, values, part, found)
+            if columns is not None:
+                parts.append(columns)
+        else:
+            middle = len(part) // 2
+            waiting += [part[middle:], part[:middle]]
+    return parts
+
+
+def _one_by_one(
+    writer: Writer, values: list[bytes], members: list[int], found: _Found
+) -> Columns | None:
+    rows = []
+    for number in members:
         try:
-            if self.fast is not None:
-                columns, doubtful = self.fast.decode([values[member] for member in members])
-                wrong = self._wrong(values, [members[at] for at in np.flatnonzero(doubtful)])
-            else:
-                columns, found = self._slow.decode([values[member] for member in members])
-                wrong = {members[at]: why for at, why in found.items()}
-            if wrong:
-                failures += [_failure(kept[member], why) for member, why in wrong.items()]
-                left = [member for member in members if member not in wrong]
-                if left:
-                    self.decode(values, left, parts, order, failures, kept)
-                return
-            parts.append(self.resolved(columns, len(members)))
-            order.extend(members)
-        except (Refused, OutOfRange) as error:
-            if len(members) == 1:
-                why = self._wrong(values, members).get(members[0], str(error))
-                failures.append(_failure(kept[members[0]], why))
-                return
-            middle = len(members) // 2
-            for half in (members[:middle], members[middle:]):
-                self.decode(values, half, parts, order, failures, kept)
-
-    def _wrong(self, values: Sequence[bytes], members: Sequence[int]) -> dict[int, str]:
-        """Which of these are no datum of the writer's schema, and why."""
-        wrong = {}
-        for member in members:
-            try:
-                check(self._writer, values[member], HEADER_BYTES)
-            except NotAvro as error:
-                wrong[member] = str(error)
-        return wrong
+            rows.append(writer.read(values[number]))
+        except Undecodable as error:
+            found.failures[number] = error
+        else:
+            found.rows.append(number)
+    return writer.columns(rows) if rows else None
 
 
-def _present(values: Sequence[bytes | None]) -> tuple[Sequence[bytes], NDArray[np.int64]]:
-    present = [value for value in values if value is not None] if None in values else values
-    if len(present) == len(values):
-        return present, np.empty(0, dtype=np.int64)  # type: ignore[return-value]
-    absent = [position for position, value in enumerate(values) if value is None]
-    return present, np.array(absent, dtype=np.int64)  # type: ignore[return-value]
+def _present(
+    values: Sequence[bytes | None],
+) -> tuple[list[bytes], NDArray[np.int64] | None, int]:
+    """The values that are there, their positions (None if all are), and their length together."""
+    try:  # measuring them tells of absent ones at no cost
+        size = sum(map(len, values))  # type: ignore[arg-type]
+    except TypeError:
+        kept = [position for position, value in enumerate(values) if value is not None]
+        present = [value for value in values if value is not None]
+        return present, np.array(kept, dtype=np.int64), sum(map(len, present))
+    return list(values), None, size  # type: ignore[arg-type]
 
 
-def _others(total: int, absent: NDArray[np.int64]) -> NDArray[np.int64]:
-    return np.delete(np.arange(total, dtype=np.int64), absent)
-
-
-def _failure(position: np.int64, why: str) -> Failure:
-    return Failure(int(position), "Undecodable", why)
+def _absent(values: Sequence[bytes | None], kept: NDArray[np.int64] | None) -> NDArray[np.int64]:
+    if kept is None:
+        return np.empty(0, dtype=np.int64)
+    return np.delete(np.arange(len(values), dtype=np.int64), kept)

@@ -6,23 +6,40 @@ timestamp as their raw form. Here it means what the field's type says.
 
 from __future__ import annotations
 
+import math
+import uuid
+from decimal import Decimal
 from typing import Any
 
-from kappa.avro.nodes import Array, Enum, Fixed, Map, Node, Nullable, Primitive, Record
+from kappa.avro.limits import DAY, INT
+from kappa.avro.nodes import (
+    Array,
+    Enum,
+    Field,
+    Fixed,
+    Logical,
+    Map,
+    Node,
+    Nullable,
+    Primitive,
+    Record,
+)
 from kappa.errors import InvalidSchema
 
+_LONG = 1 << 63
 
-def physical_default(node: Node, default: Any, path: str) -> Any:
-    """The default in physical form, as ``pa.array`` takes it.
+
+def decoded_default(field: Field, path: str) -> Any:
+    """The default in decoded form, as ``pa.array`` takes it.
 
     Raises:
         InvalidSchema: the default is no value of the field's type.
     """
     try:
-        return _value(node, default)
+        return _value(field.node, field.default)
     except (TypeError, ValueError, KeyError, AttributeError) as error:
         raise InvalidSchema(
-            f"the default {default!r} is no value of the field's type", field=path
+            f"the default {field.default!r} is no value of the field's type", field=path
         ) from error
 
 
@@ -30,44 +47,72 @@ def _value(node: Node, default: Any) -> Any:
     match node:
         case Nullable(inner):
             return None if default is None else _value(inner, default)
-        case Primitive("bytes") | Fixed():
-            raw = default.encode("latin-1")
-            if isinstance(node, Fixed) and len(raw) != node.size:
-                raise ValueError(f"{len(raw)} bytes of {node.size}")
-            return raw
-        case Primitive(name):
-            return _primitive(name, default)
+        case Primitive("bytes"):
+            return _binary(default, node.logical)
+        case Fixed(size=size):
+            if len(default) != size:
+                raise ValueError(default)
+            return _binary(default, node.logical)
+        case Primitive():
+            return _primitive(node, default)
         case Enum(symbols=symbols):
-            if default not in symbols:
-                raise ValueError(f"no symbol {default!r}")
-            return default
+            return symbols.index(default)
         case Array(items):
-            return [_value(items, item) for item in default]
+            return [_value(items, item) for item in _checked(default, list)]
         case Map(values):
-            return [{"key": key, "value": _value(values, item)} for key, item in default.items()]
+            pairs = _checked(default, dict).items()
+            return [{"key": key, "value": _value(values, value)} for key, value in pairs]
         case Record(fields=fields):
-            return {
-                f.name: _member(f.name, f.has_default, f.default, f.node, default) for f in fields
-            }
+            given = _checked(default, dict)
+            return {field.name: _member(field, given) for field in fields}
 
 
-def _member(name: str, has_default: bool, own: Any, node: Node, default: Any) -> Any:
-    if name not in default and not has_default:
-        raise KeyError(name)
-    return _value(node, default.get(name, own))
+def _member(field: Field, given: dict[str, Any]) -> Any:
+    if field.name in given:
+        return _value(field.node, given[field.name])
+    if not field.has_default:
+        raise KeyError(field.name)
+    return _value(field.node, field.default)
 
 
-def _primitive(name: str, default: Any) -> Any:
-    wanted: dict[str, tuple[type[Any], ...]] = {
-        "null": (type(None),),
-        "boolean": (bool,),
-        "int": (int,),
-        "long": (int,),
-        "float": (int, float),
-        "double": (int, float),
-        "string": (str,),
-    }
-    wrong = name != "boolean" and isinstance(default, bool)
-    if wrong or not isinstance(default, wanted[name]):
-        raise TypeError(f"{default!r} for {name}")
-    return float(default) if name in ("float", "double") else default
+def _binary(default: str, logical: Logical | None) -> Any:
+    raw = default.encode("latin-1")
+    if logical is None or logical.name != "decimal":
+        return raw
+    unscaled = int.from_bytes(raw, "big", signed=True)
+    if not raw or abs(unscaled) >= 10**logical.precision:
+        raise ValueError(default)
+    digits = tuple(int(digit) for digit in str(abs(unscaled)))
+    return Decimal((unscaled < 0, digits, -logical.scale))
+
+
+def _primitive(node: Primitive, default: Any) -> Any:
+    logical = node.logical.name if node.logical is not None else ""
+    match node.name:
+        case "null":
+            if default is not None:
+                raise TypeError(default)
+            return None
+        case "boolean":
+            return _checked(default, bool)
+        case "int" | "long":
+            bound = INT if node.name == "int" else _LONG
+            low, high = (0, DAY[logical]) if logical in DAY else (-bound, bound)
+            if isinstance(default, bool) or not low <= _checked(default, int) < high:
+                raise ValueError(default)
+            return default
+        case "string":
+            text = _checked(default, str)
+            return str(uuid.UUID(text)) if logical == "uuid" else text
+    if isinstance(default, bool) or not isinstance(default, int | float):
+        raise TypeError(default)
+    number = float(default)
+    if not math.isfinite(number):
+        raise ValueError(default)
+    return number
+
+
+def _checked(value: Any, kind: type) -> Any:
+    if not isinstance(value, kind):
+        raise TypeError(value)
+    return value

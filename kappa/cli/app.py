@@ -3,27 +3,67 @@
 from __future__ import annotations
 
 import sys
+from importlib import import_module
+from typing import Any, ClassVar
 
 import typer
+from typer.core import TyperGroup
+from typer.main import get_command, get_group
 
-from kappa.cli import db, dev, processors, produce, replay, schemas, topics
 from kappa.cli.output import print_error
 from kappa.errors import KappaError
 
+
+class Commands(TyperGroup):
+    """The commands by name, each in the module of that name.
+
+    A module is imported when its command is asked for: what a command needs, such as Kafka's
+    and PostgreSQL's clients, takes longer to import than most commands take to run.
+    """
+
+    NAMES: ClassVar[tuple[str, ...]] = (
+        "dev",
+        "db",
+        "schemas",
+        "topics",
+        "produce",
+        "processors",
+        "replay",
+        "promote",
+        "status",
+    )
+
+    # Typer carries a Click of its own whose types it does not export.
+    def list_commands(self, ctx: Any) -> list[str]:
+        return list(self.NAMES)
+
+    def get_command(self, ctx: Any, cmd_name: str) -> Any:
+        if cmd_name not in self.NAMES:
+            return None
+        module = import_module(f"kappa.cli.{cmd_name}")
+        group: typer.Typer | None = getattr(module, "app", None)
+        if group is not None:
+            command: Any = get_group(group)
+        else:
+            single = typer.Typer(add_completion=False)
+            single.command(cmd_name)(module.command)
+            command = get_command(single)
+        command.name = cmd_name
+        return command
+
+
 app = typer.Typer(
     name="kappa",
+    cls=Commands,
     help="Keep history in Kafka, rebuild any table by replay, switch versions atomically.",
     no_args_is_help=True,
     pretty_exceptions_enable=False,
 )
 
-app.add_typer(dev.app)
-app.add_typer(schemas.app)
-app.add_typer(topics.app)
-app.command("produce")(produce.command)
-app.add_typer(processors.app)
-app.command("replay")(replay.command)
-app.add_typer(db.app)
+
+@app.callback()
+def _root() -> None:
+    """Keep history in Kafka, rebuild any table by replay, switch versions atomically."""
 
 
 def main() -> None:

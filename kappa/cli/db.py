@@ -13,6 +13,7 @@ app = typer.Typer(
     name="db",
     help="kappa's own tables in PostgreSQL: processors, versions, progress.",
     no_args_is_help=True,
+    add_completion=False,
 )
 
 

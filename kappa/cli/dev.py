@@ -19,6 +19,7 @@ app = typer.Typer(
     name="dev",
     help="A real Kafka and a real PostgreSQL on this machine, for development.",
     no_args_is_help=True,
+    add_completion=False,
 )
 
 

@@ -22,15 +22,23 @@ Yes = Annotated[bool, typer.Option("--yes", "-y", help="Do not ask for confirmat
 
 R = TypeVar("R")
 
+_PIPE_WIDTH = 1_000
+"""Columns of a pipe: nothing is folded, so that every row is one line."""
+
 
 def out() -> Console:
     """The console for results: colour only on a terminal, no wrapping in a pipe."""
-    return Console(soft_wrap=not sys.stdout.isatty(), highlight=False)
+    return _console(sys.stdout.isatty(), stderr=False)
 
 
 def err() -> Console:
     """The console for progress, notes and errors."""
-    return Console(stderr=True, soft_wrap=not sys.stderr.isatty(), highlight=False)
+    return _console(sys.stderr.isatty(), stderr=True)
+
+
+def _console(terminal: bool, *, stderr: bool) -> Console:
+    width = None if terminal else _PIPE_WIDTH
+    return Console(stderr=stderr, soft_wrap=not terminal, highlight=False, width=width)
 
 
 def emit(result: R, *, as_json: bool, render: Callable[[R], None]) -> None:

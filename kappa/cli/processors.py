@@ -8,7 +8,10 @@ from kappa.cli.output import Json, emit, err, out, table
 from kappa.operations.processors import InstalledProcessor, list_processors
 
 app = typer.Typer(
-    name="processors", help="Processors that installed distributions announce.", no_args_is_help=True
+    name="processors",
+    help="Processors that installed distributions announce.",
+    no_args_is_help=True,
+    add_completion=False,
 )
 
 

@@ -22,6 +22,7 @@ app = typer.Typer(
     name="schemas",
     help="Avro schemas of topics, and which changes of them history allows.",
     no_args_is_help=True,
+    add_completion=False,
 )
 
 Topic = Annotated[str, typer.Argument(help="The topic.", metavar="TOPIC")]

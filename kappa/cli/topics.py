@@ -16,6 +16,7 @@ app = typer.Typer(
     name="topics",
     help="Topics whose history is kept for ever.",
     no_args_is_help=True,
+    add_completion=False,
 )
 
 Name = Annotated[str, typer.Argument(help="The topic.", metavar="NAME")]

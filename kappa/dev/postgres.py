@@ -83,8 +83,8 @@ class Postgres:
         runs_as = account.needed()
         if runs_as is not None:
             account.provide(task)
-            account.open_way_to(self.data, task)
             account.open_way_to(programs, task)
+            account.open_way_to(self.data, task)
             account.open_programs(programs.parent)
         version = _version(programs, task)
         if not self.data.exists():

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import logging
 import ssl
-from collections.abc import Iterator, Mapping
+import time
+from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import Future
 from contextlib import contextmanager
 from types import TracebackType
@@ -14,10 +15,11 @@ from confluent_kafka import KafkaError, KafkaException
 from confluent_kafka.admin import AdminClient
 
 from kappa.config import KafkaSettings
-from kappa.errors import ConfigError
+from kappa.errors import BrokerUnavailable, ConfigError
 from kappa.log.translation import from_confluent
 
 CLIENT_ID = "kappa"
+_PAUSE_S = 0.02
 
 # Without any handler, Python would write aiokafka's every failed connection to stderr.
 logging.getLogger("aiokafka").addHandler(logging.NullHandler())
@@ -114,6 +116,21 @@ class KafkaConnection:
         """Waits for one future of an admin call; its failure is translated."""
         with self.translating(**detail):
             return future.result()
+
+    def patiently(self, attempt: Callable[[], T]) -> T:
+        """Repeats an attempt while a partition's leader is not found, within the time limit.
+
+        Brokers learn one after the other who leads; a new topic, or a broker that stopped, leaves
+        a moment in which those asked do not agree.
+        """
+        deadline = time.monotonic() + self.timeout_s
+        while True:
+            try:
+                return attempt()
+            except BrokerUnavailable:
+                if time.monotonic() > deadline:
+                    raise
+                time.sleep(_PAUSE_S)
 
     @contextmanager
     def translating(self, **detail: object) -> Iterator[None]:

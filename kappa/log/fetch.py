@@ -38,7 +38,7 @@ MIN_FETCH_BYTES = 64 * 1024
 _MAX_DEPTH = 8
 _LIKELY_RESPONSE_BYTES = 1024 * 1024  # the broker's default limit of one record batch
 _FIRST_PAUSE_S, _LONGEST_PAUSE_S = 0.05, 2.0
-_UNKNOWN_TOPIC_S = 3.0  # a new topic may take a moment to be known everywhere
+_UNKNOWN_TOPIC_S = 2.0  # a new topic may take a moment to be known everywhere
 
 _OUT_OF_RANGE = 1
 _UNKNOWN_TOPIC = frozenset({3, 100, 103})  # by name, by id, a name and an id that do not agree

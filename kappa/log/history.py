@@ -90,9 +90,9 @@ def history_of(
     topic_id = str(description.topic_id)
     numbers = sorted(info.id for info in description.partitions)
     asked = [TopicPartition(topic, number) for number in numbers]
-    starts = _offsets(connection, asked, Mark.START)
-    ends = _offsets(connection, asked, Mark.STABLE_END)
-    marks = _offsets(connection, asked, Mark.HIGH_WATERMARK)
+    starts = offsets(connection, asked, Mark.START)
+    ends = offsets(connection, asked, Mark.STABLE_END)
+    marks = offsets(connection, asked, Mark.HIGH_WATERMARK)
     return TopicHistory(
         topic=topic,
         topic_id=topic_id,
@@ -119,14 +119,12 @@ def require_complete(
         HistoryTruncated: a partition begins above offset zero and ``allow_truncated`` is false.
     """
     overridden: list[str] = []
-    if history.compacted:
-        if not accept_compacted:
-            raise CompactedTopic(
-                "the topic is compacted: older records of a key may be gone",
-                topic=history.topic,
-                hint="read it with a processor that keeps the latest row per key",
-            )
-        overridden.append(f"{history.topic} is compacted")
+    if history.compacted and not accept_compacted:
+        raise CompactedTopic(
+            "the topic is compacted: older records of a key may be gone",
+            topic=history.topic,
+            hint="read it with a processor that keeps the latest row per key",
+        )
     for part in history.partitions:
         if part.complete:
             continue
@@ -208,11 +206,16 @@ def ask_offsets(
     return {TopicPartition(at.topic, at.partition): future for at, future in futures.items()}
 
 
-def _offsets(
+def offsets(
     connection: KafkaConnection, partitions: Iterable[TopicPartition], mark: Mark
 ) -> dict[TopicPartition, int]:
-    futures = ask_offsets(connection, partitions, mark)
-    return {
-        at: connection.result(future, topic=at.topic, partition=at.partition).offset
-        for at, future in futures.items()
-    }
+    """Where a mark lies in each partition."""
+    asked = list(partitions)
+
+    def attempt() -> dict[TopicPartition, int]:
+        return {
+            at: connection.result(future, topic=at.topic, partition=at.partition).offset
+            for at, future in ask_offsets(connection, asked, mark).items()
+        }
+
+    return connection.patiently(attempt)

@@ -57,6 +57,7 @@ class Producer:
         self._known_topics: set[str] = set()
         self._queued = 0
         self._failed = 0
+        self._reported = 0
         self._first_failure: KafkaError | None = None
         config: dict[str, object] = {
             **confluent_config(kafka),
@@ -106,7 +107,7 @@ class Producer:
             How many records this producer has delivered so far.
 
         Raises:
-            DeliveryFailed: some were not; says how many.
+            DeliveryFailed: some were not; says how many. Raised once for each failure.
         """
         while self._client.flush(_POLL_S):
             pass  # in slices, so that Ctrl-C gets through
@@ -165,8 +166,9 @@ class Producer:
         self._first_failure = self._first_failure or error
 
     def _raise_failures(self) -> None:
-        if not self._failed:
+        if self._failed == self._reported:
             return
+        self._reported = self._failed
         fault = self._first_failure
         raise DeliveryFailed(
             f"{self._failed} of {self._queued} records were not acknowledged",

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from confluent_kafka.admin import NewTopic
 
 from kappa.config import KafkaSettings
-from kappa.errors import BrokerUnavailable, InvalidTopicName, LogError, UnknownTopic
+from kappa.errors import InvalidTopicName, LogError, UnknownTopic
 from kappa.log.client import KafkaConnection
 from kappa.log.history import (
     Mark,
@@ -22,6 +22,7 @@ from kappa.log.history import (
     describe,
     history_of,
     is_compacted,
+    offsets,
     topic_config,
 )
 from kappa.log.records import TopicPartition
@@ -222,15 +223,15 @@ def _known(
 
 
 def _wait_for_leaders(connection: KafkaConnection, topic: str) -> None:
-    """A new topic is known to every broker only a moment after it was created."""
+    """A new topic is known to every broker, and led, only a moment after it was created."""
     deadline = time.monotonic() + connection.timeout_s
     while True:
         try:
-            partitions = describe(connection, topic).partitions
-            if all(info.leader is not None for info in partitions):
-                return
+            numbers = [info.id for info in describe(connection, topic).partitions]
+            offsets(connection, [TopicPartition(topic, number) for number in numbers], Mark.START)
         except UnknownTopic:
-            pass
-        if time.monotonic() > deadline:
-            raise BrokerUnavailable("the new topic's partitions have no leader yet", topic=topic)
-        time.sleep(_POLL_S)
+            if time.monotonic() > deadline:
+                raise
+            time.sleep(_POLL_S)
+        else:
+            return

@@ -34,6 +34,11 @@ _UNREACHABLE = frozenset(
         KafkaError.REQUEST_TIMED_OUT,
         KafkaError.BROKER_NOT_AVAILABLE,
         KafkaError.LEADER_NOT_AVAILABLE,
+        KafkaError.NOT_LEADER_FOR_PARTITION,
+        KafkaError.FENCED_LEADER_EPOCH,
+        KafkaError.UNKNOWN_LEADER_EPOCH,
+        KafkaError.OFFSET_NOT_AVAILABLE,
+        KafkaError.KAFKA_STORAGE_ERROR,
         KafkaError.NETWORK_EXCEPTION,
     }
 )
@@ -46,6 +51,7 @@ _UNKNOWN_TOPIC = frozenset(
     }
 )
 _HOW_TO_REACH = "check that Kafka runs and that KAPPA_KAFKA__BOOTSTRAP_SERVERS names it"
+_HOW_TO_AUTHENTICATE = "something answers there: check security_protocol, sasl_* and ssl_*"
 _HOW_TO_SET = "see [kafka] in docs/configuration.md"
 _HOW_TO_LIST = "'kappa topics list' shows the topics that exist"
 
@@ -94,8 +100,12 @@ def from_aiokafka(error: Exception, **detail: object) -> KappaError:
 
 def unavailable(*, reason: str = "", **detail: object) -> BrokerUnavailable:
     """The error for a broker that did not answer."""
+    refused = any(word in reason for word in ("SASL", "SSL", "uthentication"))
     return BrokerUnavailable(
-        "no Kafka broker answered", hint=_HOW_TO_REACH, **detail, reason=reason or None
+        "no Kafka broker answered",
+        hint=_HOW_TO_AUTHENTICATE if refused else _HOW_TO_REACH,
+        **detail,
+        reason=reason or None,
     )
 
 

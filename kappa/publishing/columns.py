@@ -13,7 +13,7 @@ import polars as pl
 
 from kappa.avro.nodes import Array, Enum, Logical, Map, Node, Nullable, Primitive, Record
 from kappa.publishing.chunks import Raw
-from kappa.publishing.misfit import Misfit
+from kappa.publishing.misfit import Fault, Misfit
 from kappa.publishing.moments import NANOSECONDS, unit_ns
 from kappa.publishing.values import MAX_FLOAT, RANGES, Physical, conform
 
@@ -36,7 +36,7 @@ class Converted:
     """A column in the schema's type; null at the positions in ``faults``."""
 
     series: pl.Series
-    faults: dict[int, Misfit]
+    faults: dict[int, Fault]
 
 
 def convert(raw: Raw, node: Node, dtype: pl.DataType) -> Converted:
@@ -142,13 +142,13 @@ def _within(column: pl.Series, low: float, high: float) -> bool:
 
 
 def _one_by_one(raw: Raw, node: Node, dtype: pl.DataType) -> Converted:
-    faults: dict[int, Misfit] = {}
+    faults: dict[int, Fault] = {}
     values: list[object] = []
     for at, value in enumerate(_listed(raw)):
         try:
             values.append(_cell(conform(value, node), node))
         except Misfit as misfit:
-            faults[at] = misfit
+            faults[at] = Fault(misfit.reason, misfit.path)
             values.append(None)
     return Converted(pl.Series(values, dtype=dtype, strict=True), faults)
 

@@ -25,7 +25,7 @@ class Format(StrEnum):
     PARQUET = "parquet"
 
 
-_SUFFIXES = {
+SUFFIXES = {
     ".jsonl": Format.JSONL,
     ".ndjson": Format.JSONL,
     ".json": Format.JSONL,
@@ -87,7 +87,7 @@ def choose(path: Path | None, given: Format | None) -> Input:
         raise ConfigError("there is no such file", file=str(path))
     if path is not None and path.is_dir():
         raise ConfigError("this is a directory", file=str(path))
-    chosen = given or (Format.JSONL if path is None else _SUFFIXES.get(path.suffix.lower()))
+    chosen = given or (Format.JSONL if path is None else SUFFIXES.get(path.suffix.lower()))
     if chosen is None:
         raise ConfigError(
             "the format does not follow from the file's name",

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import NamedTuple
+
 _SHOWN = 60
 
 
@@ -12,6 +14,13 @@ class Misfit(Exception):
         super().__init__(reason)
         self.reason = reason
         self.path = path
+
+
+class Fault(NamedTuple):
+    """A misfit to be kept: an exception would keep the frames it passed, and all they hold."""
+
+    reason: str
+    path: str = ""
 
 
 def quoted(value: object) -> str:

@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-from bisect import insort
 from collections.abc import Sequence
 from dataclasses import dataclass
-from operator import attrgetter
+from operator import attrgetter, itemgetter
 
 import polars as pl
 
@@ -13,9 +12,8 @@ from kappa.avro.columns import polars_schema
 from kappa.avro.encode import BatchEncoder
 from kappa.avro.keys import key_bytes
 from kappa.avro.nodes import Field
-from kappa.publishing.chunks import BadLine, Chunk
+from kappa.publishing.chunks import BadLine, Chunk, Raw, Tombstone
 from kappa.publishing.columns import convert
-from kappa.publishing.misfit import Misfit
 from kappa.registry.topic import Registered, TopicRegistry
 
 
@@ -39,7 +37,7 @@ class Batch:
 
 
 class Target:
-    """One topic with the schema its values have now.
+    """One topic with the schema its values have now and its key column, which is never null.
 
     Raises:
         UnknownSchema: no schema is registered for the topic's values.
@@ -64,45 +62,40 @@ class Target:
         typed = self._typed(chunk)
         values: Sequence[bytes | None] = self._encoder.encode(typed.frame)
         keys = None if self.key is None else key_bytes(typed.frame[self.key]).to_list()
-        if not typed.tombstones:
-            return Batch(typed.lines, values, keys, typed.bad)
-        return _woven(Batch(typed.lines, values, keys, typed.bad), typed.tombstones)
+        records = Batch(typed.lines, values, keys, typed.bad)
+        return _woven(records, typed.tombstones) if typed.tombstones else records
 
     def _typed(self, chunk: Chunk) -> _Typed:
         bad = {fault.line: fault for fault in chunk.bad}
-        columns = []
-        for field in self.fields:
-            found = convert(chunk.columns[field.name], field.node, self._types[field.name])
-            columns.append(found.series.alias(field.name))
-            faults = dict(found.faults)
-            if field.name == self.key:
-                no_key = Misfit("null, where the record key is needed")
-                faults = dict.fromkeys(found.series.is_null().arg_true(), no_key) | faults
-            for at, misfit in faults.items():
-                line = chunk.lines[at]
-                bad.setdefault(line, BadLine(line, field.name + misfit.path, misfit.reason))
-        frame = pl.DataFrame(columns)
-        lines = chunk.lines
+        columns = [
+            self._column(field, chunk.columns[field.name], chunk.lines, bad)
+            for field in self.fields
+        ]
+        frame, lines = pl.DataFrame(columns), chunk.lines
         if bad:
             good = [at for at, line in enumerate(lines) if line not in bad]
             frame, lines = frame[good], [lines[at] for at in good]
-        tombstones = {}
-        for tombstone in chunk.tombstones:
-            try:
-                tombstones[tombstone.line] = self._key_of(tombstone.key)
-            except Misfit as misfit:
-                bad[tombstone.line] = BadLine(tombstone.line, self.key or "", misfit.reason)
+        tombstones = self._tombstones(chunk.tombstones, bad) if chunk.tombstones else {}
         return _Typed(lines, frame, tombstones, sorted(bad.values(), key=attrgetter("line")))
 
-    def _key_of(self, value: object) -> bytes:
-        node = next(field.node for field in self.fields if field.name == self.key)
-        found = convert([value], node, self._types[self.key or ""])
-        for misfit in found.faults.values():
-            raise misfit
-        (key,) = key_bytes(found.series).to_list()
-        if key is None:
-            raise Misfit("null, where the record key is needed")
-        return bytes(key)
+    def _column(
+        self, field: Field, raw: Raw, lines: Sequence[int], bad: dict[int, BadLine]
+    ) -> pl.Series:
+        """The column in its type. Lines where it does not fit go to ``bad``, once each."""
+        found = convert(raw, field.node, self._types[field.name])
+        for at, fault in found.faults.items():
+            bad.setdefault(lines[at], BadLine(lines[at], field.name + fault.path, fault.reason))
+        return found.series.alias(field.name)
+
+    def _tombstones(
+        self, tombstones: Sequence[Tombstone], bad: dict[int, BadLine]
+    ) -> dict[int, bytes]:
+        """Line to record key of those whose key fits the key column."""
+        field = next(field for field in self.fields if field.name == self.key)
+        lines = [tombstone.line for tombstone in tombstones]
+        column = self._column(field, [tombstone.key for tombstone in tombstones], lines, bad)
+        keys = zip(lines, key_bytes(column).to_list(), strict=True)
+        return {line: key for line, key in keys if line not in bad}
 
 
 @dataclass(frozen=True, slots=True)
@@ -116,8 +109,10 @@ class _Typed:
 def _woven(records: Batch, tombstones: dict[int, bytes]) -> Batch:
     """Records and tombstones in the order of their lines."""
     assert records.keys is not None
-    merged = list(zip(records.lines, records.values, records.keys, strict=True))
-    for line, key in tombstones.items():
-        insort(merged, (line, None, key), key=lambda entry: entry[0])
+    merged = [
+        *zip(records.lines, records.values, records.keys, strict=True),
+        *((line, None, key) for line, key in tombstones.items()),
+    ]
+    merged.sort(key=itemgetter(0))
     lines, values, keys = zip(*merged, strict=True)
     return Batch(lines, values, keys, records.bad)

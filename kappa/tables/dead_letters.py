@@ -62,4 +62,4 @@ def counts(conn: Connection, processor: str, version: int) -> dict[str, int]:
         .group_by(dead_letter.c.error_class)
         .order_by(dead_letter.c.error_class)
     )
-    return dict(found.tuples().all())
+    return {row[0]: row[1] for row in found}

@@ -17,7 +17,8 @@ def merged(layout: Layout, written: sa.FromClause) -> sa.Select[Any]:
     key = [written.c[name] for name in layout.key]
     if layout.kind is Kind.LATEST:
         newest_first = (*key, written.c[OFFSET].desc())
-        newest = sa.select(*written.c).distinct(*key).order_by(*newest_first).subquery("newest")
+        first = sa.select(*written.c).ext(postgresql.distinct_on(*key)).order_by(*newest_first)
+        newest = first.subquery("newest")
         columns = [newest.c[column.name] for column in layout.columns]
         in_order = [newest.c[name] for name in layout.key]
         return sa.select(*columns).where(~newest.c[DELETED]).order_by(*in_order)

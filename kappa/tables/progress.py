@@ -107,7 +107,8 @@ def register(
     if not partitions:
         return 0
     rows = [_row(processor, version, new) for new in partitions]
-    added = conn.execute(insert(offset).values(rows).on_conflict_do_nothing()).rowcount
+    insertion = insert(offset).values(rows).on_conflict_do_nothing()
+    added = conn.scalars(insertion.returning(offset.c.partition)).all()
     topic_ids = {(row.topic, row.partition): row.topic_id for row in read(conn, processor, version)}
     for new in partitions:
         known = topic_ids[new.topic, new.partition]
@@ -118,7 +119,7 @@ def register(
                 read=known,
                 found=new.topic_id,
             )
-    return added
+    return len(added)
 
 
 def claim(
@@ -194,19 +195,23 @@ def terminate_owners(
     For a claim that waits too long: a paused worker would hold its row locks for ever. A
     session begun after the row was last written is another one with a pid used again.
     """
-    ended = conn.scalars(
-        sa.select(sa.column("pid", sa.Integer))
-        .select_from(sa.table("pg_stat_activity"))
-        .where(sa.column("pid") != sa.func.pg_backend_pid())
-        .where(
-            sa.exists()
-            .where(_these(processor, version, partitions))
-            .where(offset.c.backend_pid == sa.column("pid"))
-            .where(offset.c.updated_at >= sa.column("backend_start"))
-        )
-        .where(sa.func.pg_terminate_backend(sa.column("pid")))
+    activity = sa.table(
+        "pg_stat_activity", sa.column("pid"), sa.column("backend_start"), sa.column("datname")
     )
-    return tuple(ended)
+    found = (
+        sa.select(activity.c.pid)
+        .join(offset, offset.c.backend_pid == activity.c.pid)
+        .where(_these(processor, version, partitions))
+        .where(offset.c.updated_at >= activity.c.backend_start)
+        .where(activity.c.pid != sa.func.pg_backend_pid())
+        .where(activity.c.datname == sa.func.current_database())
+        .distinct()
+    )
+    # One by one: inside the query the function could be called before the other conditions.
+    pids = tuple(int(pid) for pid in conn.scalars(found))
+    for pid in pids:
+        conn.execute(sa.select(sa.func.pg_terminate_backend(pid)))
+    return pids
 
 
 def read(conn: Connection, processor: str, version: int) -> tuple[PartitionProgress, ...]:

@@ -21,6 +21,7 @@ from kappa import config
 from kappa.dev import account, lifecycle, ports, stack
 from kappa.dev.lifecycle import ServerStatus
 from kappa.dev.postgres import Postgres
+from tests.conftest import server_home
 
 TOPIC, RECORDS = "orders", 1_000
 
@@ -30,16 +31,17 @@ def silent(message: str) -> None:
 
 
 @pytest.fixture(scope="module")
-def directory(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
+def directory() -> Iterator[Path]:
     """A running stack, deeper than a Unix socket could be, below names that need quoting."""
     deep = Path("with spaces, a comma & ünïcode", *["x" * 30] * 4)
-    directory = tmp_path_factory.mktemp("dev") / deep / ".kappa"
-    try:
-        stack.up(directory, silent)
-        _write(directory)
-        yield directory
-    finally:
-        stack.reset(directory, silent)
+    with server_home() as home:
+        directory = home.resolve() / deep / ".kappa"
+        try:
+            stack.up(directory, silent)
+            _write(directory)
+            yield directory
+        finally:
+            stack.reset(directory, silent)
 
 
 @pytest.fixture

@@ -14,15 +14,17 @@ from pathlib import Path
 import pytest
 
 from kappa.dev import stack
+from tests.conftest import server_home
 
 UP = [sys.executable, "-m", "kappa", "dev", "up", "--json"]
 
 
 @pytest.fixture
-def project(tmp_path: Path) -> Iterator[Path]:
+def project() -> Iterator[Path]:
     """An empty directory whose servers are stopped in the end."""
-    yield tmp_path
-    stack.reset(tmp_path / ".kappa", lambda message: None)
+    with server_home() as home:
+        yield home.resolve()
+        stack.reset(home.resolve() / ".kappa", lambda message: None)
 
 
 def test_two_at_once_start_one_stack(project: Path) -> None:
@@ -78,8 +80,6 @@ def test_postgres_runs_for_an_unprivileged_user_too(project: Path) -> None:
     if interpreter is None:
         pytest.skip(f"no {version} that another user may run")
     project.chmod(0o777)
-    for parent in project.parents:
-        parent.chmod(parent.stat().st_mode | 0o001)
     code = (
         "import pathlib, threading\n"
         "from kappa.dev import lifecycle\n"

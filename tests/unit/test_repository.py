@@ -23,7 +23,7 @@ PROJECT: dict[str, Any] = tomllib.loads((ROOT / "pyproject.toml").read_text())["
 EXTRAS: dict[str, list[str]] = PROJECT["optional-dependencies"]
 LOCKS = sorted((ROOT / "requirements").glob("*.txt"))
 TEXT = {".py", ".toml", ".md", ".txt", ".ini", ".cfg", ".avsc", ".sql", ".yml", ".yaml", ""}
-BUILT = {".git", ".venv", ".kappa", "build", "dist", "node_modules"}
+BUILT = {".git", ".venv", ".kappa", ".demo", ".hypothesis", "build", "dist", "node_modules"}
 
 
 def declared() -> dict[str, Requirement]:
@@ -101,7 +101,7 @@ def test_what_kappa_imports_is_declared() -> None:
 def test_no_file_knows_a_machine() -> None:
     """No home or scratch directory, and no package index or mirror, is written down anywhere."""
     machine = re.compile(
-        r"(?<![\w.$}])/(?:work|home|Users|root|opt|tmp|private/var)/[\w.-]+"
+        r"(?<![\w.$}])/(?:work|home(?!/me\b)|Users|root|opt|tmp|private/var)/[\w.-]+"
         r"|--(?:extra-)?index-url[= ]\S|\bindex-url *=|\bfind-links *=|PIP_(?:INDEX|FIND)"
     )
     own = Path(__file__).resolve()

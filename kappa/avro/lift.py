@@ -1,0 +1,232 @@
+"""From the columns the vectorised decoder gives for its stand-ins to those of the writer's types.
+
+On the way everything is checked that the decoder lets pass: text that is not UTF-8, integers
+and enum indexes out of range, times outside the day, malformed uuids, decimals with too many
+digits. And the bytes are counted that the values take in their shortest encoding. That is a
+lower bound of what was consumed for them, which is at most the length of the data: if the two
+ends meet, every datum was consumed whole and nothing in it was encoded in an unusual way.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+from numpy.typing import NDArray
+
+from kappa.avro.buffers import (
+    bytes_of,
+    fixed_of,
+    list_of,
+    numbers_of,
+    offsets_of,
+    retyped,
+    struct_of,
+)
+from kappa.avro.columns import decoded_type
+from kappa.avro.decimals import decimals_of_bytes, decimals_of_fixed
+from kappa.avro.limits import DAY, INT
+from kappa.avro.nodes import Array, Enum, Fixed, Map, Node, Nullable, Primitive, Record
+from kappa.avro.uuids import TEXT_LENGTH, canonical
+from kappa.avro.widths import block_bytes, varint_bytes
+
+_WIDTHS = {"null": 0, "boolean": 1, "float": 4, "double": 8}
+
+
+class Doubtful(Exception):
+    """Some value of the batch is wrong, or encoded in a way that has to be looked at."""
+
+
+class Tally:
+    """Counts the bytes of shortest encodings."""
+
+    def __init__(self, start: int) -> None:
+        self.bytes = start
+
+
+Lift = Callable[[pa.Array, int, Tally], pa.Array]
+"""Takes a column and how many of its values were written: inside a record that is null, none
+was, whatever the column holds there."""
+
+
+def lift(node: Node) -> Lift:
+    """How the stand-in's column becomes the node's. What is returned raises Doubtful."""
+    match node:
+        case Primitive(name) if name in _WIDTHS:
+            return _constant(_WIDTHS[name])
+        case Primitive("int" | "long"):
+            return _integers(node)
+        case Primitive("string"):
+            return _texts(uuid=node.logical is not None and node.logical.name == "uuid")
+        case Primitive():
+            return _binary(node)
+        case Enum(symbols=symbols):
+            return _whole_numbers(0, len(symbols), pa.int32())
+        case Fixed():
+            return _fixed(node)
+        case Nullable(inner):
+            return _nullable(lift(inner))
+        case Record():
+            return _record(node)
+        case Array(items):
+            return _array(lift(items), decoded_type(node))
+        case Map(values):
+            return _map(lift(values), decoded_type(node))
+
+
+def _constant(width: int) -> Lift:
+    def apply(column: pa.Array, written: int, tally: Tally) -> pa.Array:
+        tally.bytes += width * written
+        return column
+
+    return apply
+
+
+def _integers(node: Primitive) -> Lift:
+    type_ = decoded_type(node)
+    logical = node.logical.name if node.logical is not None else ""
+    if logical in DAY:
+        return _whole_numbers(0, DAY[logical], type_)
+    return _whole_numbers(-INT, INT, type_) if node.name == "int" else _longs(type_)
+
+
+def _longs(type_: pa.DataType) -> Lift:
+    def apply(column: pa.Array, written: int, tally: Tally) -> pa.Array:
+        tally.bytes += varint_bytes(_present(column))
+        return column if type_ == column.type else retyped(column, type_)
+
+    return apply
+
+
+def _whole_numbers(low: int, high: int, type_: pa.DataType) -> Lift:
+    """Integers from ``low`` to below ``high``."""
+    narrow = type_.bit_width == 32
+
+    def apply(column: pa.Array, written: int, tally: Tally) -> pa.Array:
+        values = _present(column)
+        if len(values) and not (low <= values.min() and values.max() < high):
+            raise Doubtful
+        tally.bytes += varint_bytes(values)
+        return retyped(column.cast(pa.int32()) if narrow else column, type_)
+
+    return apply
+
+
+def _texts(*, uuid: bool) -> Lift:
+    def apply(column: pa.Array, written: int, tally: Tally) -> pa.Array:
+        _count_lengths(column, tally)
+        try:
+            column.validate(full=True)
+        except pa.ArrowInvalid:
+            raise Doubtful from None
+        return _uuids(column) if uuid else column
+
+    return apply
+
+
+def _uuids(column: pa.Array) -> pa.Array:
+    lengths = np.diff(offsets_of(column))
+    if np.count_nonzero(lengths == TEXT_LENGTH) != len(column) - column.null_count:
+        raise Doubtful
+    data = bytes_of(column)[: TEXT_LENGTH * (len(column) - column.null_count)]
+    lower = canonical(data.reshape(-1, TEXT_LENGTH))
+    if lower is None:
+        raise Doubtful
+    return column if lower else pc.utf8_lower(column)
+
+
+def _binary(node: Primitive) -> Lift:
+    type_ = decoded_type(node)
+
+    def apply(column: pa.Array, written: int, tally: Tally) -> pa.Array:
+        _count_lengths(column, tally)
+        column = retyped(column, pa.binary())
+        return column if pa.types.is_binary(type_) else _known(decimals_of_bytes(column, type_))
+
+    return apply
+
+
+def _fixed(node: Fixed) -> Lift:
+    type_ = decoded_type(node)
+
+    def apply(column: pa.Array, written: int, tally: Tally) -> pa.Array:
+        tally.bytes += node.size * written
+        rows = np.zeros((len(column), node.size), dtype=np.uint8)
+        at = 0
+        for number in range(column.type.num_fields):
+            part = column.field(number)
+            wide = part.type.bit_width // 8
+            rows[:, at : at + wide] = _raw(part, wide)
+            at += wide
+        if pa.types.is_decimal(type_):
+            return _known(decimals_of_fixed(rows, column, type_))
+        return fixed_of(type_, column, rows)
+
+    return apply
+
+
+def _nullable(inner: Lift) -> Lift:
+    def apply(column: pa.Array, written: int, tally: Tally) -> pa.Array:
+        tally.bytes += written
+        return inner(column, len(column) - column.null_count, tally)
+
+    return apply
+
+
+def _record(node: Record) -> Lift:
+    type_ = decoded_type(node)
+    members = [lift(field.node) for field in node.fields]
+
+    def apply(column: pa.Array, written: int, tally: Tally) -> pa.Array:
+        children = [
+            member(column.field(number), written, tally) for number, member in enumerate(members)
+        ]
+        return struct_of(type_, column, children)
+
+    return apply
+
+
+def _array(items: Lift, type_: pa.DataType) -> Lift:
+    def apply(column: pa.Array, written: int, tally: Tally) -> pa.Array:
+        tally.bytes += block_bytes(np.diff(offsets_of(column)), written)
+        return list_of(type_, column, items(column.values, len(column.values), tally))
+
+    return apply
+
+
+def _map(values: Lift, type_: pa.DataType) -> Lift:
+    texts = _texts(uuid=False)
+
+    def apply(column: pa.Array, written: int, tally: Tally) -> pa.Array:
+        tally.bytes += block_bytes(np.diff(offsets_of(column)), written)
+        count = len(column.keys)
+        pairs = [texts(column.keys, count, tally), values(column.items, count, tally)]
+        entries = pa.Array.from_buffers(type_.value_type, count, [None], 0, children=pairs)
+        return list_of(type_, column, entries)
+
+    return apply
+
+
+def _count_lengths(column: pa.Array, tally: Tally) -> None:
+    offsets = offsets_of(column)
+    lengths = np.diff(offsets)
+    # An absent text has length 0, which counts as one byte.
+    tally.bytes += int(offsets[-1] - offsets[0]) + varint_bytes(lengths) - column.null_count
+
+
+def _present(column: pa.Array) -> NDArray[np.int64]:
+    return numbers_of(column.drop_null() if column.null_count else column)
+
+
+def _raw(column: pa.Array, wide: int) -> NDArray[np.uint8]:
+    """The bytes of floats or doubles, a row each."""
+    data = np.frombuffer(column.buffers()[1] or b"", dtype=np.uint8, count=len(column) * wide)
+    return data.reshape(-1, wide)
+
+
+def _known(column: pa.Array | None) -> pa.Array:
+    if column is None:
+        raise Doubtful
+    return column

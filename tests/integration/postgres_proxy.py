@@ -1,0 +1,95 @@
+"""A proxy in front of PostgreSQL that loses a COMMIT, or the answer to it."""
+
+from __future__ import annotations
+
+import socket
+from threading import Thread
+from types import TracebackType
+from typing import Literal, Self
+
+from psycopg.conninfo import make_conninfo
+from sqlalchemy import Engine
+
+from kappa.tables.engine import driver
+
+
+class CommitProxy:
+    """Passes everything on until, after a view was moved, a COMMIT comes by.
+
+    ``cut`` is what is then lost, together with the connection: the ``commit`` itself, or the
+    ``answer`` to it, which has been waited for.
+    """
+
+    def __init__(self, engine: Engine) -> None:
+        with engine.connect() as conn:
+            info = driver(conn).info
+            self._host, self._port = info.host, info.port
+            dsn, password = info.dsn, info.password
+        self._listener = socket.create_server(("127.0.0.1", 0))
+        port = self._listener.getsockname()[1]
+        self.url = make_conninfo(dsn, host="127.0.0.1", port=port, password=password or None)
+        self.cut: Literal["commit", "answer"] = "commit"
+        self.cuts = 0
+
+    def __enter__(self) -> Self:
+        Thread(target=self._accept, daemon=True).start()
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self._listener.close()
+
+    def _accept(self) -> None:
+        while True:
+            try:
+                client, _ = self._listener.accept()
+            except OSError:
+                return
+            server = self._connect()
+            Thread(target=self._to_server, args=(client, server), daemon=True).start()
+            Thread(target=_pump, args=(server, client), daemon=True).start()
+
+    def _connect(self) -> socket.socket:
+        if not self._host.startswith("/"):
+            return socket.create_connection((self._host, self._port))
+        server = socket.socket(socket.AF_UNIX)
+        server.connect(f"{self._host}/.s.PGSQL.{self._port}")
+        return server
+
+    def _to_server(self, client: socket.socket, server: socket.socket) -> None:
+        moved = False
+        while data := _receive(client):
+            moved = moved or b"CREATE OR REPLACE VIEW" in data
+            if not (moved and b"COMMIT" in data):
+                server.sendall(data)
+                continue
+            self.cuts += 1
+            client.shutdown(socket.SHUT_RDWR)
+            if self.cut == "answer":
+                server.sendall(data)
+                # The server ends the session once it has carried out what it was sent.
+                server.shutdown(socket.SHUT_WR)
+                return
+            break
+        server.close()
+
+
+def _pump(source: socket.socket, target: socket.socket) -> None:
+    while data := _receive(source):
+        try:
+            target.sendall(data)
+        except OSError:
+            continue
+    source.close()
+    target.close()
+
+
+def _receive(source: socket.socket) -> bytes:
+    try:
+        return source.recv(65536)
+    except OSError:
+        return b""

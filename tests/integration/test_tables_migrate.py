@@ -1,0 +1,81 @@
+"""kappa's own tables are made by the migrations exactly as the code describes them."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from threading import Thread
+
+import pytest
+from alembic.autogenerate import compare_metadata
+from alembic.migration import MigrationContext
+from sqlalchemy import Engine, text
+
+from kappa.errors import MigrationNeeded
+from kappa.tables import bookkeeping, migrate
+from kappa.tables.engine import connect
+
+
+@pytest.fixture
+def fresh(database: str) -> Iterator[Engine]:
+    """A database without any of kappa's tables."""
+    engine = connect(database)
+    yield engine
+    engine.dispose()
+
+
+def test_the_migrations_make_what_the_code_describes(engine: Engine) -> None:
+    with engine.connect() as conn:
+        options = {"version_table": bookkeeping.VERSION_TABLE, "compare_server_default": True}
+        context = MigrationContext.configure(conn, opts=options)
+        ours = [
+            change
+            for change in compare_metadata(context, bookkeeping.metadata)
+            if "kappa_" in repr(change)
+        ]
+        fill = text("SELECT reloptions FROM pg_class WHERE relname = 'kappa_offset'")
+        assert conn.scalar(fill) == ["fillfactor=40"]
+    assert ours == []
+
+
+def test_upgrading_again_does_nothing(fresh: Engine) -> None:
+    assert migrate.upgrade(fresh) == (bookkeeping.REVISION,)
+    assert migrate.upgrade(fresh) == ()
+    with fresh.connect() as conn:
+        bookkeeping.require_current(conn)
+        assert migrate.pending(conn) == ()
+
+
+def test_upgrades_at_once_are_safe(fresh: Engine) -> None:
+    done: list[tuple[str, ...]] = []
+    threads = [Thread(target=lambda: done.append(migrate.upgrade(fresh))) for _ in range(3)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert sorted(done) == [(), (), (bookkeeping.REVISION,)]
+
+
+def test_a_database_without_tables_says_what_to_do(fresh: Engine) -> None:
+    with fresh.connect() as conn, pytest.raises(MigrationNeeded) as caught:
+        bookkeeping.require_current(conn)
+    assert "kappa db upgrade" in caught.value.hint
+
+
+@pytest.mark.parametrize(
+    ("found", "hint"), [("0000", "kappa db upgrade"), ("9999", "upgrade kappa")]
+)
+def test_older_and_newer_tables_are_refused(fresh: Engine, found: str, hint: str) -> None:
+    migrate.upgrade(fresh)
+    with fresh.begin() as conn:
+        conn.execute(text("UPDATE kappa_alembic_version SET version_num = :v"), {"v": found})
+    with fresh.connect() as conn, pytest.raises(MigrationNeeded) as caught:
+        bookkeeping.require_current(conn)
+    assert hint in caught.value.hint
+
+
+def test_a_newer_database_is_not_touched(fresh: Engine) -> None:
+    migrate.upgrade(fresh)
+    with fresh.begin() as conn:
+        conn.execute(text("UPDATE kappa_alembic_version SET version_num = '9999'"))
+    with pytest.raises(MigrationNeeded):
+        migrate.upgrade(fresh)
