@@ -47,9 +47,9 @@ $(VENV)/.demo: requirements/demo.txt $(VENV)/.setup
 	@touch $@
 
 demo: $(VENV)/.demo
-	$(BIN)/python processors/demo.py
+	$(BIN)/python processors/demo.py $(if $(KEEP),--keep)
 
-test: check
+test: check $(VENV)/.demo
 	$(BIN)/python -m pytest $(PYTEST)
 
 check: setup

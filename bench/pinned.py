@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import resource
 import subprocess
 import sys
 import time
@@ -18,12 +19,17 @@ PLUGINS = Path(__file__).parent / "plugins"
 
 @dataclass(frozen=True)
 class Measured:
-    """One measurement: ``seconds`` as the process counts its work, ``wall`` from start to exit."""
+    """One measurement: ``seconds`` as the process counts its work, the rest from start to exit.
+
+    ``cpu`` is what it computed for, all threads together; beside ``wall`` it shows how much of
+    the core it had to share.
+    """
 
     records: int
     rows: int | None
     seconds: float
     wall: float
+    cpu: float
 
     @property
     def rate(self) -> float:
@@ -37,7 +43,7 @@ def run(module: str, *args: str, core: int, environment: Mapping[str, str]) -> M
     The process prints one JSON object with records and seconds, and rows if it has any.
     ``environment`` is all it has (see ``with_plugins``).
     """
-    began = time.perf_counter()
+    began, before = time.perf_counter(), _children_cpu()
     done = subprocess.run(
         [sys.executable, "-c", _PIN, str(core), module, *args],
         env=dict(environment),
@@ -46,7 +52,18 @@ def run(module: str, *args: str, core: int, environment: Mapping[str, str]) -> M
     )
     wall = time.perf_counter() - began
     result: dict[str, Any] = json.loads(done.stdout)
-    return Measured(result["records"], result.get("rows"), result["seconds"], wall)
+    return Measured(
+        records=result["records"],
+        rows=result.get("rows"),
+        seconds=result["seconds"],
+        wall=wall,
+        cpu=_children_cpu() - before,
+    )
+
+
+def _children_cpu() -> float:
+    used = resource.getrusage(resource.RUSAGE_CHILDREN)
+    return used.ru_utime + used.ru_stime
 
 
 def with_plugins(environment: Mapping[str, str]) -> dict[str, str]:

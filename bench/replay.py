@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from dataclasses import dataclass
 
 from bench import pinned, servers, topic, verify
@@ -19,6 +20,8 @@ class Report:
     """
 
     core: int
+    load: float
+    """Processes that wanted to run, on average, in the minute before."""
     fetch: Measured
     decode: Measured
     by_hand: Measured
@@ -38,6 +41,7 @@ def measure(records: int, core: int) -> Report:
     Raises:
         Wrong: a table does not hold what it must.
     """
+    load = os.getloadavg()[0]
     with servers.running() as (kafka, server_url):
         name = topic.ensure(kafka, records)
         with servers.fresh_database(server_url, "kappa_bench") as url:
@@ -60,7 +64,7 @@ def measure(records: int, core: int) -> Report:
             servers.kappa("promote", revenue.name, environment=environment)
             verify.check(url, _COLUMNS + "by_hand", records)
             windows = verify.check(url, _COLUMNS + revenue.name, records)
-        return Report(core, fetch, decode, by_hand, kappa, windows)
+        return Report(core, load, fetch, decode, by_hand, kappa, windows)
 
 
 def render(report: Report) -> str:
@@ -72,12 +76,14 @@ def render(report: Report) -> str:
         "kappa replay": report.kappa,
     }
     lines = [
-        f"{'':14}{'records':>12}{'seconds':>10}{'records/s':>13}{'whole process s':>18}",
+        f"{'':14}{'records':>12}{'seconds':>10}{'records/s':>13}{'process s':>12}{'CPU s':>9}",
         *(
-            f"{name:14}{m.records:12,}{m.seconds:10.2f}{m.rate:13,.0f}{m.wall:18.2f}"
+            f"{name:14}{m.records:12,}{m.seconds:10.2f}{m.rate:13,.0f}{m.wall:12.2f}{m.cpu:9.2f}"
             for name, m in named.items()
         ),
         "",
+        f"The machine's load was {report.load:.1f} at the start and must be near zero for rates"
+        " that mean something.",
         f"kappa is {report.ratio:.1f} times as fast as the loop by hand, on core {report.core}.",
         f"Both tables hold {report.windows:,} windows, each as DuckDB computes it.",
     ]

@@ -7,6 +7,7 @@ with nothing running. ``--keep`` leaves the servers up to look around.
 from __future__ import annotations
 
 import argparse
+import json
 import shutil
 import subprocess
 import sys
@@ -31,11 +32,12 @@ SELECT origin, window_start, flights, round(mean_delay::numeric, 1) AS mean_dela
  ORDER BY window_start, origin
 """
 
-# Three hours of storms in which most flights never left.
+# Evenings of storms, when most flights were cancelled.
 HOURS = [
-    ("LGA", "2013-09-12 21:00+00"),
-    ("EWR", "2013-12-05 21:00+00"),
-    ("LGA", "2013-02-08 21:00+00"),
+    ("EWR", "2013-04-11 01:00+00"),
+    ("EWR", "2013-05-24 00:00+00"),
+    ("LGA", "2013-07-11 00:00+00"),
+    ("LGA", "2013-07-23 00:00+00"),
 ]
 
 console = Console(highlight=False, soft_wrap=True)
@@ -84,7 +86,7 @@ def tell_first_version() -> None:
     run("replay", "hourly_delays", "--version", "1")
     say("Nobody can see it yet. Promote makes the view.")
     run("promote", "hourly_delays", "--version", "1")
-    ask("Three hours of storms, as version 1 sees them: hardly a delay.")
+    ask("Four stormy evenings, as version 1 sees them:")
 
 
 def tell_second_version() -> None:
@@ -134,8 +136,6 @@ def ask(text: str, more: str = "") -> None:
 
 def endpoint() -> str:
     """The URL of the demo's database."""
-    import json
-
     file = HOME / config.STATE_DIRECTORY / config.ENDPOINTS_NAME
     return str(json.loads(file.read_text())["postgres_url"])
 

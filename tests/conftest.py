@@ -19,8 +19,9 @@ from urllib.parse import urlsplit
 
 import psycopg
 import pytest
+from pydantic import SecretStr
 
-from kappa.config import KafkaSettings
+from kappa.config import KafkaSettings, PostgresSettings, RegistrySettings, Settings
 
 _NUMBERS = itertools.count(1)
 _RUN = uuid.uuid4().hex[:6]
@@ -113,6 +114,16 @@ def environment(
 
 
 @pytest.fixture
+def settings(environment: dict[str, str]) -> Settings:
+    """The settings of this test's kappa processes, for calls within this process."""
+    return Settings(
+        kafka=KafkaSettings(bootstrap_servers=environment["KAPPA_KAFKA__BOOTSTRAP_SERVERS"]),
+        postgres=PostgresSettings(url=SecretStr(environment["KAPPA_POSTGRES__URL"])),
+        registry=RegistrySettings(topic=environment["KAPPA_REGISTRY__TOPIC"]),
+    )
+
+
+@pytest.fixture
 def kappa(environment: dict[str, str], tmp_path: Path) -> Callable[..., Finished]:
     """Runs ``kappa ARGS…`` as a process in the test's directory."""
 
@@ -131,13 +142,15 @@ def kappa(environment: dict[str, str], tmp_path: Path) -> Callable[..., Finished
 
 
 @pytest.fixture
-def plugin(tmp_path: Path) -> Callable[[str, str], None]:
-    """Installs a module of processors for this test's kappa processes.
+def plugin(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[[str, str], None]:
+    """Installs a module of processors for this process and this test's kappa processes.
 
     Its processors are announced by the names the module gives them: every line
     ``x = Projection(`` or ``x = WindowedAggregate(`` is followed by a name and a version.
     """
     directory = tmp_path / "plugins"
+    directory.mkdir()
+    monkeypatch.syspath_prepend(str(directory))
 
     def install(module: str, code: str) -> None:
         info = directory / f"{module}-1.0.dist-info"

@@ -9,6 +9,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from kappa.config import Settings
+from kappa.operations import db, topics
+from kappa.operations.produce import produce
+from kappa.operations.replay import DEFAULT_BATCH_SIZE, Replayed, replay
+
 SCHEMA = {
     "type": "record",
     "name": "Order",
@@ -75,8 +80,15 @@ def json_lines(records: Sequence[dict[str, Any]]) -> str:
     return "".join(json.dumps(record) + "\n" for record in records)
 
 
+def publish(settings: Settings, topic: str, directory: Path, records: Sequence[Any]) -> None:
+    """Publishes records from a file of JSON lines."""
+    file = directory / f"{topic}.jsonl"
+    file.write_text(json_lines(records))
+    produce(settings, topic, file, given=None, skip_bad=False, on_progress=lambda *_: None)
+
+
 def open_shop(
-    kappa: Callable[..., Any],
+    settings: Settings,
     plugin: Callable[[str, str], None],
     unique: Callable[[str], str],
     directory: Path,
@@ -86,16 +98,27 @@ def open_shop(
 ) -> Shop:
     """Migrates the database, makes the topic, publishes the records, installs the processor."""
     shop = Shop(unique("orders"), unique("revenue"))
-    (directory / "order.avsc").write_text(json.dumps(SCHEMA))
+    schema = directory / "order.avsc"
+    schema.write_text(json.dumps(SCHEMA))
     plugin(f"plugin_{shop.processor}", PROCESSORS.format(name=shop.processor, topic=shop.topic))
-    for command in (
-        ["db", "upgrade"],
-        ["topics", "create", shop.topic, "--partitions", str(partitions), "--schema",
-         "order.avsc", "--key", "customer"],
-    ):  # fmt: skip
-        done = kappa(*command)
-        assert done.code == 0, done.err
+    db.upgrade(settings)
+    topics.create(settings, shop.topic, partitions=partitions, schema_file=schema, key="customer")
     if records:
-        done = kappa("produce", shop.topic, stdin=json_lines(records))
-        assert done.code == 0, done.err
+        publish(settings, shop.topic, directory, records)
     return shop
+
+
+def rebuild(
+    settings: Settings, shop: Shop, *, batch_size: int = DEFAULT_BATCH_SIZE, workers: int = 1
+) -> Replayed:
+    """Replays the shop's processor within this process."""
+    return replay(
+        settings,
+        shop.processor,
+        None,
+        workers=workers,
+        batch_size=batch_size,
+        allow_truncated=False,
+        on_plan=lambda planned: None,
+        on_progress=lambda offsets: None,
+    )

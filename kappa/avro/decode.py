@@ -1,9 +1,9 @@
 """Batches of framed values to the reader's columns, whoever wrote them.
 
 Each value names its writer's schema. How a writer's columns become the reader's is worked out
-once per schema id; then a batch is decoded whole. Where that fails, the batch is halved until
-the values that are to blame stand alone; the reference decoder decides about those. So a bad
-value is reported by its position, and never spoils the others.
+once per schema id; then a batch is decoded whole. Where that fails it is tried in ever smaller
+parts, until the values to blame stand nearly alone; the reference decoder decides about those.
+So a bad value is reported by its position, and never spoils the others.
 """
 
 from __future__ import annotations
@@ -89,11 +89,11 @@ class BatchDecoder:
         present, kept, size = _present(values)
         likely = schema_id_of(present[0]) if present else None
         if likely is not None:
-            columns = self._writer(likely).accept(present, size)
+            writer = self._writer(likely)
+            columns = writer.accept(present, size)
             if columns is not None:
-                return Decoded(
-                    self._frame(columns), kept, _absent(values, kept), (), frozenset({likely})
-                )
+                frame = self._frame(writer.resolved(columns))
+                return Decoded(frame, kept, _absent(values, kept), (), frozenset({likely}))
         return self._carefully(values, present, kept)
 
     def _carefully(
@@ -102,29 +102,28 @@ class BatchDecoder:
         present: list[bytes],
         kept: NDArray[np.int64] | None,
     ) -> Decoded:
-        """Each value to its writer, and each writer's by halving."""
+        """Each value to its writer, and each writer's in parts."""
         found = _Found()
         groups = _by_writer(present, found)
         # Every writer is known and can be read before anything is decoded.
         writers = {schema_id: self._writer(schema_id) for schema_id in groups}
         for schema_id, members in groups.items():
-            parts = _halving(writers[schema_id], present, members, found)
-            if parts:
-                found.frames.append(pl.concat([self._frame(part) for part in parts]))
+            columns = _in_parts(writers[schema_id], present, members, found)
+            if columns is not None:
+                found.frames.append(self._frame(writers[schema_id].resolved(columns)))
         frame = pl.concat(found.frames) if found.frames else self._empty
         rows = np.array(found.rows, dtype=np.int64)
         if len(groups) > 1:
             order = np.argsort(rows)
             frame, rows = frame[order], rows[order]
         places = np.arange(len(values)) if kept is None else kept
-        failures = sorted(found.failures.items())
         return Decoded(
             frame,
             None if len(rows) == len(values) else places[rows],
             _absent(values, kept),
             tuple(
-                Failure(int(places[number]), error.error_class, error.message)
-                for number, error in failures
+                Failure(int(places[number]), *what)
+                for number, what in sorted(found.failures.items())
             ),
             frozenset(groups),
         )
@@ -149,7 +148,8 @@ class _Found:
 
     frames: list[pl.DataFrame] = field(default_factory=list)
     rows: list[int] = field(default_factory=list)
-    failures: dict[int, Undecodable] = field(default_factory=dict)
+    failures: dict[int, tuple[str, str]] = field(default_factory=dict)
+    """The class and the message."""
 
 
 def schema_id_of(value: bytes) -> int | None:
@@ -169,36 +169,53 @@ def _by_writer(values: list[bytes], found: _Found) -> dict[int, list[int]]:
         if schema_id is not None:
             known[schema_id] = members
             continue
-        error = (
-            Undecodable("BadMagic", f"the first byte is {frame[0]}, not {MAGIC}")
+        what = (
+            ("BadMagic", f"the first byte is {frame[0]}, not {MAGIC}")
             if frame and frame[0] != MAGIC
-            else Undecodable("Truncated", "too short for the magic byte and a schema id")
+            else ("Truncated", "too short for the magic byte and a schema id")
         )
-        found.failures.update(dict.fromkeys(members, error))
+        found.failures.update(dict.fromkeys(members, what))
     return known
 
 
-def _halving(
+def _in_parts(
     writer: Writer, values: list[bytes], members: list[int], found: _Found
-) -> list[Columns]:
-    """The columns of all members that can be decoded, in order; the others are failures."""
+) -> Columns | None:
+    """The columns of all members that can be decoded, in order; the others are failures.
+
+    A part that is not accepted is tried again at a quarter of its size, down to a few values
+    that are read one by one; behind an accepted part comes one of twice its size. Where most
+    values are bad, longer and longer parts are read one by one without trying.
+    """
     parts: list[Columns] = []
-    waiting = [members]
-    while waiting:
-        part = waiting.pop()
-        chosen = [values[number] for number in part]
-        columns = writer.accept(chosen, sum(map(len, chosen)))
+    at, size, hopeful = 0, len(members), True
+    while at < len(members):
+        part = members[at : at + size]
+        columns = _at_once(writer, values, part, found) if hopeful else None
         if columns is not None:
-            found.rows.extend(part)
-            parts.append(columns)
-        elif writer.is_small(len(part)):
+            size *= 2
+        elif not hopeful or writer.is_small(len(part)):
+            failed = len(found.failures)
             columns = _one_by_one(writer, values, part, found)
-            if columns is not None:
-                parts.append(columns)
+            hopeful = 2 * (len(found.failures) - failed) <= len(part)
+            size = len(part) if hopeful else 2 * len(part)
         else:
-            middle = len(part) // 2
-            waiting += [part[middle:], part[:middle]]
-    return parts
+            size = len(part) // 4
+            continue
+        if columns is not None:
+            parts.append(columns)
+        at += len(part)
+    return [pa.concat_arrays(column) for column in zip(*parts, strict=True)] or None
+
+
+def _at_once(
+    writer: Writer, values: list[bytes], members: list[int], found: _Found
+) -> Columns | None:
+    chosen = [values[number] for number in members]
+    columns = writer.accept(chosen, sum(map(len, chosen)))
+    if columns is not None:
+        found.rows.extend(members)
+    return columns
 
 
 def _one_by_one(
@@ -209,7 +226,7 @@ def _one_by_one(
         try:
             rows.append(writer.read(values[number]))
         except Undecodable as error:
-            found.failures[number] = error
+            found.failures[number] = (error.error_class, error.message)
         else:
             found.rows.append(number)
     return writer.columns(rows) if rows else None

@@ -15,9 +15,10 @@ from kappa.avro.sizes import MAX_PLACES, harmless_bytes
 from kappa.avro.vectorised import VectorisedDecoder
 
 Columns = list[pa.Array]
+"""A column per field of a record, in order."""
 
-_SMALL = 16
-"""So few values are sooner read one by one than halved further."""
+_SMALL = 8
+"""So few values are sooner read one by one than tried in smaller parts."""
 
 _AT_ONCE_BYTES = 64 * 1024 * 1024
 _AT_ONCE_PLACES = 4 * MAX_PLACES
@@ -51,7 +52,7 @@ class Writer:
             self._at_once = min(self._at_once, self._longest * (_AT_ONCE_PLACES // MAX_PLACES))
 
     def accept(self, values: list[bytes], size: int) -> Columns | None:
-        """The wanted columns of all these values; None if that takes a closer look.
+        """The columns of all these values, for ``resolved``; None if that takes a closer look.
 
         ``size`` is the length of all values together.
         """
@@ -60,7 +61,7 @@ class Writer:
         if size > self._at_once or (self._longest is not None and self._too_long(values, size)):
             return None
         try:
-            return self._resolved(self._fast.decode(values, size))
+            return self._fast.decode(values, size)
         except Doubtful:
             return None
 
@@ -82,10 +83,11 @@ class Writer:
         return self._slow.read(value)
 
     def columns(self, rows: Sequence[list[object]]) -> Columns:
-        """The wanted columns of values read one by one."""
-        return self._resolved(self._slow.columns(rows))
+        """The columns of values read one by one, for ``resolved``."""
+        return self._slow.columns(rows)
 
-    def _resolved(self, columns: Columns) -> Columns:
+    def resolved(self, columns: Columns) -> Columns:
+        """The columns wanted of the reader."""
         return [
             convert(columns[0 if number is None else number]) for number, convert in self._plans
         ]

@@ -118,10 +118,7 @@ def _records(batch: StoredBatch, partition: TopicPartition, with_keys: bool) -> 
         "offset": batch.base_offset,
     }
     try:
-        if batch.append_time is not None and batch.dense:
-            columns = _uniform(batch, batch.append_time, with_keys)
-        else:
-            columns = _individual(batch, with_keys)
+        columns = _dense(batch, with_keys) if batch.dense else _sparse(batch, with_keys)
     except _UNREADABLE as error:
         if isinstance(error, KafkaError):
             raise from_aiokafka(error, **where) from error
@@ -131,45 +128,60 @@ def _records(batch: StoredBatch, partition: TopicPartition, with_keys: bool) -> 
     return columns
 
 
-def _uniform(batch: StoredBatch, append_time: int, with_keys: bool) -> _Columns:
-    """Offsets and timestamps follow from the header: nothing but keys and values is read."""
+def _dense(batch: StoredBatch, with_keys: bool) -> _Columns:
+    """A batch as it was written: offsets follow from the header, and so may timestamps.
+
+    One loop for each set of columns wanted, because a test per record costs as much as a column.
+    Appending to lists keeps no record alive: a list of the records themselves would keep the
+    garbage collector busy for longer than all the rest takes.
+    """
     reader = DefaultRecordBatch(batch.data)
+    stamps: list[int] = []
     keys: list[bytes | None] = []
-    values: list[bytes | None]
-    if with_keys:
-        values = []
-        add_key, add_value = keys.append, values.append
+    values: list[bytes | None] = []
+    add_stamp, add_key, add_value = stamps.append, keys.append, values.append
+    if batch.append_time is not None and not with_keys:
+        values = list(map(_value_of, reader))
+    elif batch.append_time is not None:
         for record in reader:
             add_key(record.key)
             add_value(record.value)
+    elif not with_keys:
+        for record in reader:
+            add_stamp(record.timestamp)
+            add_value(record.value)
     else:
-        values = list(map(_value_of, reader))
+        for record in reader:
+            add_stamp(record.timestamp)
+            add_key(record.key)
+            add_value(record.value)
     offsets = np.arange(batch.base_offset, batch.next_offset, dtype=np.int64)
-    return _Columns(offsets, np.full(len(offsets), append_time, dtype=np.int64), keys, values)
+    return _Columns(offsets, _timestamps(batch, stamps), keys, values)
 
 
-def _individual(batch: StoredBatch, with_keys: bool) -> _Columns:
-    """A compacted batch, or one whose timestamps are the producer's."""
-    reader = DefaultRecordBatch(batch.data)
+def _sparse(batch: StoredBatch, with_keys: bool) -> _Columns:
+    """A batch that compaction has thinned out."""
     offsets: list[int] = []
-    timestamps: list[int] = []
+    stamps: list[int] = []
     keys: list[bytes | None] = []
     values: list[bytes | None] = []
-    # Appending to lists keeps no record alive: a list of the records themselves would keep the
-    # garbage collector busy for longer than all the rest takes.
-    for record in reader:
+    for record in DefaultRecordBatch(batch.data):
         offsets.append(record.offset)
-        timestamps.append(record.timestamp)
+        stamps.append(record.timestamp)
         keys.append(record.key)
         values.append(record.value)
     return _Columns(
         np.array(offsets, dtype=np.int64),
-        np.array(timestamps, dtype=np.int64)
-        if batch.append_time is None
-        else np.full(len(offsets), batch.append_time, dtype=np.int64),
+        _timestamps(batch, stamps),
         keys if with_keys else [],
         values,
     )
+
+
+def _timestamps(batch: StoredBatch, own: list[int]) -> NDArray[np.int64]:
+    if batch.append_time is None:
+        return np.array(own, dtype=np.int64)
+    return np.full(batch.count, batch.append_time, dtype=np.int64)
 
 
 def _joined(

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import TypeAlias
 
 import polars as pl
@@ -36,9 +36,9 @@ class Chunk:
     lines: Sequence[int]
     columns: Mapping[str, Raw]
     consumed: int
-    """Bytes of the input read so far, for progress (rows, where the format has no lines)."""
+    """Bytes of the input read so far, for progress; of Parquet, rows."""
     tombstones: Sequence[Tombstone] = ()
-    bad: list[BadLine] = field(default_factory=list)
+    bad: Sequence[BadLine] = ()
 
 
 @dataclass(frozen=True, slots=True)

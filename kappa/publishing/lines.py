@@ -8,7 +8,7 @@ from io import BufferedIOBase
 
 from kappa.errors import BadRecord
 
-BLOCK_BYTES = 4 * 1024 * 1024
+BLOCK_BYTES = 1024 * 1024
 MAX_LINE_BYTES = 64 * 1024 * 1024
 """Longer lines are refused: a line is held in memory whole."""
 

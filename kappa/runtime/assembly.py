@@ -10,7 +10,7 @@ from kappa.avro.schema import AvroSchema
 from kappa.config import Settings, require_kafka
 from kappa.errors import DeclarationError
 from kappa.processing.projection import Projection
-from kappa.registry.topic import TopicRegistry
+from kappa.registry.topic import TopicRegistry, value_subject
 from kappa.tables.layout import Layout
 from kappa.versions.identity import fingerprint
 from kappa.versions.layout import Bound, layout_of
@@ -66,12 +66,17 @@ def assemble(
 
     Raises:
         UnknownSchema: the topic has no schema.
+        IncompatibleSchema: the newest schema cannot read what older ones wrote.
         DeclarationError: the declaration does not fit it.
     """
     declaration = loaded.declaration
     topic = declaration.source.topic
     if reader_schema_id is None:
-        reader_schema_id = registry.latest(f"{topic}-value").schema_id
+        newest = registry.latest(value_subject(topic))
+        # Registered past the checks, it would be found out only by the records it cannot read,
+        # and the version would be bound to it by then.
+        registry.check(newest.subject, newest.schema)
+        reader_schema_id = newest.schema_id
     reader = registry.schema(reader_schema_id)
     _check_key(loaded, registry.topic_key(topic))
     bound = declaration.bind(polars_schema(reader))

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Collection, Iterator
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -14,6 +14,9 @@ from kappa.log.records import RawBatch, TopicPartition
 from kappa.processing.events import TOMBSTONE_SCHEMA, Events, Fold, Outcome
 from kappa.tables import dead_letters
 from kappa.tables.progress import Advance, Claimed
+
+KeysAt = Callable[[Collection[int]], dict[int, bytes | None]]
+"""Finds record keys by offset, in the partition of the batch."""
 
 
 @dataclass
@@ -53,12 +56,15 @@ class PartitionRun:
         return (time if time is not None else -(1 << 63), self.place.partition)
 
     def fold(
-        self, raw: RawBatch, decoder: BatchDecoder, fold: Fold
+        self, raw: RawBatch, decoder: BatchDecoder, fold: Fold, keys_at: KeysAt
     ) -> tuple[pl.DataFrame | None, pl.DataFrame]:
-        """Folds one raw batch in; returns late rows and dead letters, ready for their tables."""
+        """Folds one raw batch in; returns late rows and dead letters, ready for their tables.
+
+        ``keys_at`` finds the record keys of dead letters where the batch came without keys.
+        """
         decoded = decoder.decode(raw.values)
         outcome = fold.apply(_events(raw, decoded, with_keys=fold.reads_keys), self.clock)
-        dead = _letters(raw, decoded, outcome)
+        dead = _letters(raw, decoded, outcome, None if fold.reads_keys else keys_at)
         self.clock = outcome.clock
         self.position = raw.next_offset
         tally = self._tally
@@ -128,12 +134,15 @@ def _tombstones(raw: RawBatch, decoded: Decoded, *, with_keys: bool) -> pl.DataF
     )
 
 
-def _letters(raw: RawBatch, decoded: Decoded, outcome: Outcome) -> pl.DataFrame:
+def _letters(
+    raw: RawBatch, decoded: Decoded, outcome: Outcome, keys_at: KeysAt | None
+) -> pl.DataFrame:
     """The batch's dead letters: what could not be decoded and what the fold refused."""
     found = [(f.position, f.error_class, f.message) for f in decoded.failures]
     refused = outcome.dead
     at = np.searchsorted(raw.offsets, refused["@offset"].to_numpy())
     found += zip(at.tolist(), refused["error_class"], refused["message"], strict=True)
+    keys = {} if keys_at is None else keys_at([int(raw.offsets[at]) for at, _, _ in found])
     return pl.DataFrame(
         [
             {
@@ -141,7 +150,7 @@ def _letters(raw: RawBatch, decoded: Decoded, outcome: Outcome) -> pl.DataFrame:
                 "partition": raw.partition,
                 "offset": int(raw.offsets[position]),
                 "timestamp": int(raw.timestamps[position]),
-                "key": raw.keys[position] if raw.keys else None,
+                "key": raw.keys[position] if raw.keys else keys.get(int(raw.offsets[position])),
                 "value": raw.values[position],
                 "error_class": error_class,
                 "message": message,

@@ -10,6 +10,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
+from functools import partial
 
 import polars as pl
 from sqlalchemy import Engine
@@ -23,6 +24,7 @@ from kappa.processing.events import Fold
 from kappa.runtime.assembly import Assembly, assemble, registry_of
 from kappa.runtime.checkpoint import Checkpoint, commit
 from kappa.runtime.job import Job, Report
+from kappa.runtime.keys import read_keys
 from kappa.runtime.partition import PartitionRun
 from kappa.tables import dead_letters, progress
 from kappa.tables.engine import connect
@@ -89,6 +91,7 @@ class _Worker:
         listener: Listener,
     ) -> None:
         self._job = job
+        self._kafka = require_kafka(job.settings)
         self._layout = assembly.layout
         self._engine = engine
         self._decoder = decoder
@@ -124,7 +127,8 @@ class _Worker:
         self._take(run, raw)
 
     def _take(self, run: PartitionRun, raw: RawBatch) -> None:
-        late, dead = run.fold(raw, self._decoder, self._fold)
+        keys_at = partial(read_keys, self._kafka, run.topic_id, run.place)
+        late, dead = run.fold(raw, self._decoder, self._fold, keys_at)
         if late is not None and len(late):
             self._late.append(late)
         if len(dead):

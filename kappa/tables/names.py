@@ -51,6 +51,7 @@ def check_name(name: str) -> str:
             f"{name!r} is too long for the tables made from it",
             bytes=len(name),
             most=MAX_NAME_BYTES,
+            hint="give it a shorter name",
         )
     return name
 

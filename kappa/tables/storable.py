@@ -141,7 +141,7 @@ def _value_checks(
     else:
         limits = _limits(target)
         if limits and not _always_within(dtype, limits):
-            yield _RANGE, (value < limits[0]) | (value > limits[1])
+            yield _RANGE, (value <= limits[0]) | (value >= limits[1])
 
 
 def _anywhere(
@@ -191,21 +191,21 @@ _IN_JSON = ((_NUL, _has_nul), (_NOT_JSON, _not_finite), (_YEARS, _not_in_years))
 
 
 def _limits(target: SqlType) -> tuple[int, int] | None:
-    """The least and greatest integer part a column takes; None where it takes any."""
+    """The numbers next to what a column takes, below and above; None where it takes any."""
     if target.precision is not None:
-        most = 10 ** (target.precision - (target.scale or 0)) - 1
-        return -most, most
+        beyond = 10 ** (target.precision - (target.scale or 0))
+        return -beyond, beyond
     bits = {SMALLINT: 15, INTEGER: 31, BIGINT: 63}.get(target)
-    return None if bits is None else (-(2**bits), 2**bits - 1)
+    return None if bits is None else (-(2**bits) - 1, 2**bits)
 
 
 def _always_within(dtype: pl.DataType, limits: tuple[int, int]) -> bool:
     if isinstance(dtype, pl.Decimal):
-        return limits[1] >= int("9" * (dtype.precision - dtype.scale) or 0)
+        return int("1" + "0" * (dtype.precision - dtype.scale)) <= limits[1]
     if not dtype.is_integer():
         return True
     least, greatest = _INTEGERS[dtype.base_type()]
-    return limits[0] <= least and greatest <= limits[1]
+    return limits[0] < least and greatest < limits[1]
 
 
 _INTEGERS: dict[object, tuple[int, int]] = {

@@ -82,14 +82,11 @@ def _selected(conn: Connection, layout: Layout) -> tuple[RelationColumn, ...]:
         cursor.execute(sql.SQL("{} LIMIT 0").format(_select(conn, layout)))
         assert cursor.pgresult is not None
         assert cursor.description is not None
-        found = [
-            (column.name, column.type_code, cursor.pgresult.fmod(place))
-            for place, column in enumerate(cursor.description)
-        ]
-    return tuple(
-        RelationColumn(name, str(conn.scalar(sa.select(sa.func.format_type(oid, modifier)))))
-        for name, oid, modifier in found
-    )
+        names = [column.name for column in cursor.description]
+        oids = [column.type_code for column in cursor.description]
+        modifiers = [cursor.pgresult.fmod(place) for place in range(len(names))]
+    types = conn.scalars(_TYPES, {"oids": oids, "modifiers": modifiers})
+    return tuple(RelationColumn(name, kind) for name, kind in zip(names, types, strict=True))
 
 
 def _compare(view: str, old: tuple[RelationColumn, ...], new: tuple[RelationColumn, ...]) -> None:
@@ -130,3 +127,10 @@ def _with(options: tuple[tuple[str, str], ...]) -> sql.Composable:
         for name, value in options
     )
     return sql.SQL("WITH ({})").format(sql.SQL(", ").join(listed))
+
+
+_TYPES = sa.text(
+    "SELECT format_type(type, modifier) FROM"
+    " unnest(CAST(:oids AS oid[]), CAST(:modifiers AS int[])) WITH ORDINALITY"
+    " AS shown (type, modifier, place) ORDER BY place"
+)

@@ -34,8 +34,9 @@ LOCK_TIMEOUT_MS = 50
 DEADLINE_S = 10.0
 """How long a promote goes on trying while readers hold the view."""
 
-_SETTLE_S = 30.0
-"""How long to wait for a database that went away in a COMMIT."""
+_SETTLE_S = 45.0
+"""How long to wait for a database that went away in a COMMIT: a session it has not noticed to be
+dead holds its locks until the server ends it as idle in a transaction, after 30 seconds."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -11,6 +11,7 @@ import pytest
 from confluent_kafka import TopicPartition
 from confluent_kafka.admin import AdminClient
 
+from kappa.config import Settings
 from tests.conftest import Finished, Stack
 from tests.orders import PROCESSORS, SCHEMA, START_MS, Shop, json_lines, open_shop, orders
 
@@ -22,8 +23,8 @@ NOWHERE = "127.0.0.1:1"
 
 
 @pytest.fixture
-def shop(kappa: Kappa, plugin: Plugin, unique: Unique, tmp_path: Path) -> Shop:
-    return open_shop(kappa, plugin, unique, tmp_path, records=orders(30, seed=1), partitions=1)
+def shop(settings: Settings, plugin: Plugin, unique: Unique, tmp_path: Path) -> Shop:
+    return open_shop(settings, plugin, unique, tmp_path, records=orders(30, seed=1), partitions=1)
 
 
 def refused(done: Finished, code: int, *words: str) -> None:

@@ -12,19 +12,20 @@ from pathlib import Path
 import psycopg
 import pytest
 
+from kappa.config import Settings
 from tests.conftest import Finished
-from tests.orders import Shop, json_lines, open_shop, orders
+from tests.orders import Shop, open_shop, orders, publish, rebuild
 
 Kappa = Callable[..., Finished]
 Plugin = Callable[[str, str], None]
 Unique = Callable[[str], str]
 
-COUNT = 4_000
+COUNT = 2_000
 
 
 @pytest.fixture
-def shop(kappa: Kappa, plugin: Plugin, unique: Unique, tmp_path: Path) -> Shop:
-    return open_shop(kappa, plugin, unique, tmp_path, records=orders(COUNT, seed=7))
+def shop(settings: Settings, plugin: Plugin, unique: Unique, tmp_path: Path) -> Shop:
+    return open_shop(settings, plugin, unique, tmp_path, records=orders(COUNT, seed=7))
 
 
 def contents(database: str, shop: Shop) -> tuple[list[tuple[object, ...]], ...]:
@@ -60,23 +61,27 @@ def test_a_replay_accounts_for_every_record(kappa: Kappa, shop: Shop, database: 
     assert result["late"] == counted[1] > COUNT // 20
 
 
-@pytest.mark.parametrize(("batch", "workers"), [("1", 1), ("7", 2), ("1000", 1), ("1000", 2)])
+@pytest.mark.parametrize(("batch", "workers"), [(1, 1), (7, 2), (1000, 1), (1000, 2)])
 def test_batch_size_and_workers_change_no_bit(
-    kappa: Kappa, shop: Shop, database: str, batch: str, workers: int
+    settings: Settings, shop: Shop, database: str, batch: int, workers: int
 ) -> None:
-    assert kappa("replay", shop.processor).code == 0
+    rebuild(settings, shop)
     expected = contents(database, shop)
     forget(database, shop)
-    done = kappa("replay", shop.processor, "--batch-size", batch, "--workers", str(workers))
-    assert done.code == 0, done.err
+    rebuild(settings, shop, batch_size=batch, workers=workers)
     assert contents(database, shop) == expected
     assert expected[0]
 
 
 def test_killed_at_twenty_moments_it_resumes_to_the_same_tables(
-    kappa: Kappa, shop: Shop, database: str, environment: dict[str, str], tmp_path: Path
+    kappa: Kappa,
+    settings: Settings,
+    shop: Shop,
+    database: str,
+    environment: dict[str, str],
+    tmp_path: Path,
 ) -> None:
-    assert kappa("replay", shop.processor).code == 0
+    rebuild(settings, shop)
     expected = contents(database, shop)
     forget(database, shop)
     command = [sys.executable, "-m", "kappa", "replay", shop.processor, "--batch-size", "20"]
@@ -119,17 +124,14 @@ def _wait_for_progress(
 
 
 def test_a_built_version_catches_up_with_new_records(
-    kappa: Kappa, shop: Shop, database: str, plugin: Plugin
+    settings: Settings, shop: Shop, database: str, tmp_path: Path
 ) -> None:
-    more = orders(2 * COUNT, seed=7)[COUNT:]
-    assert kappa("replay", shop.processor).code == 0
-    assert kappa("produce", shop.topic, stdin=json_lines(more)).code == 0
-    done = kappa("replay", shop.processor, "--batch-size", "500", "--json")
-    assert done.code == 0, done.err
-    assert done.json["records"] == COUNT
+    rebuild(settings, shop)
+    publish(settings, shop.topic, tmp_path, orders(2 * COUNT, seed=7)[COUNT:])
+    assert rebuild(settings, shop, batch_size=500).records == COUNT
     caught_up = contents(database, shop)
     forget(database, shop)
-    assert kappa("replay", shop.processor).code == 0
+    rebuild(settings, shop)
     assert contents(database, shop) == caught_up
 
 

@@ -7,11 +7,12 @@ from collections.abc import Iterator
 import psycopg
 import pytest
 from psycopg.conninfo import make_conninfo
-from sqlalchemy import Engine
+from sqlalchemy import Engine, text
 
 from kappa.tables import migrate
 from kappa.tables.engine import connect
 from tests.conftest import Stack
+from tests.faults import Site, open_site
 
 
 @pytest.fixture(scope="session")
@@ -26,3 +27,15 @@ def engine(stack: Stack, tmp_path_factory: pytest.TempPathFactory) -> Iterator[E
     engine.dispose()
     with psycopg.connect(stack.postgres_url, autocommit=True) as connection:
         connection.execute(f'DROP DATABASE "{name}" WITH (FORCE)')
+
+
+@pytest.fixture(scope="session")
+def site(
+    stack: Stack, engine: Engine, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[Site]:
+    """Where readings with faults are published and replayed; topics and processors get names."""
+    plugins = tmp_path_factory.mktemp("plugins")
+    with engine.connect() as connection:
+        name = connection.scalar(text("SELECT current_database()"))
+    url = make_conninfo(stack.postgres_url, dbname=name)
+    yield from open_site(stack.bootstrap_servers, url, engine, plugins)

@@ -75,7 +75,7 @@ class CommitProxy:
                 server.shutdown(socket.SHUT_WR)
                 return
             break
-        server.close()
+        server.shutdown(socket.SHUT_RDWR)
 
 
 def _pump(source: socket.socket, target: socket.socket) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Iterable, Sequence
 from dataclasses import replace
 
@@ -199,3 +200,17 @@ def stored(conn: Connection, layout: Layout) -> pl.DataFrame:
 
 def without_view_column(layout: Layout, name: str) -> Layout:
     return replace(layout, view=tuple(c for c in layout.view if c.name != name))
+
+
+def wait_until_blocked(engine: Engine, sessions: int = 1) -> None:
+    """Returns once so many sessions of this database wait for a lock."""
+    waiting = text(
+        "SELECT count(*) FROM pg_stat_activity"
+        " WHERE wait_event_type = 'Lock' AND datname = current_database()"
+    )
+    deadline = time.monotonic() + 30
+    while time.monotonic() < deadline:
+        with engine.begin() as conn:
+            if (conn.scalar(waiting) or 0) >= sessions:
+                return
+    raise AssertionError("nobody waits for a lock")

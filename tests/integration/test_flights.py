@@ -15,8 +15,8 @@ import polars as pl
 import psycopg
 import pytest
 from confluent_kafka.admin import AdminClient
-from example_processors.flights import departures
 
+from example_processors.flights import departures
 from tests.conftest import Finished, Stack
 
 ROOT = Path(__file__).parents[2]

@@ -24,7 +24,7 @@ from kappa.tables.progress import Advance
 from kappa.versions.lifecycle import State
 from kappa.versions.promote import Promoted, promote
 from tests.integration.postgres_proxy import CommitProxy
-from tests.integration.tables_scenes import item_rows, items, ready
+from tests.integration.tables_scenes import item_rows, items, ready, wait_until_blocked
 from tests.integration.test_promote import active, shown, states
 
 Unique = Callable[[str], str]
@@ -58,7 +58,7 @@ def test_an_idle_reader_is_waited_for_and_nobody_else_is_stalled(engine: Engine,
     with reader(engine, name):
         thread.start()
         for _ in range(3):
-            _wait_until_blocked(engine)
+            wait_until_blocked(engine)
             assert shown(engine, name) == 1
         assert not done
     thread.join()
@@ -98,7 +98,7 @@ def test_a_promote_whose_blue_has_changed_meanwhile_is_refused(engine: Engine, n
     with engine.begin() as conn:
         conn.execute(text("SELECT 1 FROM kappa_processor WHERE name = :n FOR UPDATE"), {"n": name})
         thread.start()
-        _wait_until_blocked(engine)
+        wait_until_blocked(engine)
         third = text("UPDATE kappa_processor SET active_version = 3 WHERE name = :n")
         conn.execute(third, {"n": name})
     thread.join()
@@ -114,7 +114,7 @@ def test_a_step_of_blue_that_commits_first_is_seen(engine: Engine, name: str) ->
     with engine.begin() as worker:
         progress.advance(worker, name, 1, [step])
         thread.start()
-        _wait_until_blocked(engine)
+        wait_until_blocked(engine)
     thread.join()
     assert [type(error) for error in errors] == [NotCaughtUp]
     assert (errors[0].detail["offset"], errors[0].detail["served"]) == (10, 11)
@@ -136,9 +136,9 @@ def test_a_step_of_blue_that_comes_later_is_fenced(engine: Engine, name: str) ->
     worker = Thread(target=advance)
     with reader(engine, name):
         swap.start()
-        _wait_until_blocked(engine)  # the swap, by the reader
+        wait_until_blocked(engine)  # the swap, by the reader
         worker.start()
-        _wait_until_blocked(engine, sessions=2)
+        wait_until_blocked(engine, sessions=2)
     swap.join()
     worker.join()
     assert [type(error) for error in errors] == [Fenced]
@@ -219,15 +219,3 @@ def _run(*targets: Callable[[], None]) -> None:
         thread.start()
     for thread in threads:
         thread.join()
-
-
-def _wait_until_blocked(engine: Engine, sessions: int = 1) -> None:
-    """Returns once so many sessions of this database wait for a lock."""
-    waiting = text(
-        "SELECT count(*) FROM pg_stat_activity"
-        " WHERE wait_event_type = 'Lock' AND datname = current_database()"
-    )
-    found = 0
-    while found < sessions:
-        with engine.begin() as conn:
-            found = conn.scalar(waiting) or 0

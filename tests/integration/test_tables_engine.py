@@ -109,8 +109,8 @@ def test_a_session_ended_by_the_server(engine: Engine) -> None:
 
 def test_a_session_that_idles_in_a_transaction_is_ended(engine: Engine) -> None:
     with engine.connect() as conn:
-        conn.execute(text("SET idle_in_transaction_session_timeout = '1ms'"))
-        pid = conn.scalar(text("SELECT pg_backend_pid()"))
+        setting = "set_config('idle_in_transaction_session_timeout', '1ms', false)"
+        pid = conn.scalar(text(f"SELECT pg_backend_pid() FROM {setting}"))
         alive = text("SELECT count(*) FROM pg_stat_activity WHERE pid = :p")
         with engine.connect() as other:
             while other.scalar(alive, {"p": pid}):

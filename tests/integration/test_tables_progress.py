@@ -11,7 +11,7 @@ from sqlalchemy import Engine, text
 from kappa.errors import DatabaseUnavailable, Fenced, TopicRecreated, UnknownVersion
 from kappa.tables import progress
 from kappa.tables.progress import Advance, Claimed, NewPartition, Partition
-from tests.integration.tables_scenes import TOPIC_ID, declare, items
+from tests.integration.tables_scenes import TOPIC_ID, declare, items, wait_until_blocked
 
 Unique = Callable[[str], str]
 ALL: list[Partition] = [("t", 0), ("t", 1), ("t", 2)]
@@ -222,14 +222,3 @@ def test_a_paused_owner_is_ended_and_nobody_else(engine: Engine, name: str) -> N
         assert bystander.scalar(text("SELECT 1")) == 1
         with pytest.raises(DatabaseUnavailable):
             paused.execute(text("SELECT 1"))
-
-
-def wait_until_blocked(engine: Engine) -> None:
-    """Returns once some session of this database waits for a lock."""
-    waiting = text(
-        "SELECT count(*) FROM pg_stat_activity"
-        " WHERE wait_event_type = 'Lock' AND datname = current_database()"
-    )
-    with engine.connect() as conn:
-        while not conn.scalar(waiting):
-            conn.rollback()

@@ -1,0 +1,152 @@
+"""The documentation is run: every command, every snippet, and the story of the README.
+
+A fenced block says by its language what happens to it here: lines of ``console`` that begin
+with ``$`` are run in order, ``python`` is executed, ``toml`` and ``json`` are parsed. Blocks
+without a language (diagrams, templates, other people's tools) are only read.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+import shlex
+import subprocess
+import sys
+import tomllib
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+import typer
+from confluent_kafka.admin import AdminClient
+from typer.main import get_command
+
+from kappa.cli.app import app
+from tests.conftest import Finished, Stack
+from tests.orders import PROCESSORS, SCHEMA, json_lines, orders
+
+ROOT = Path(__file__).parents[2]
+DOCS = sorted([ROOT / "README.md", *ROOT.glob("docs/**/*.md")])
+BLOCK = re.compile(r"^```(\w+)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
+
+Kappa = Callable[..., Finished]
+
+
+def blocks(file: Path, language: str) -> list[str]:
+    return [code for found, code in BLOCK.findall(file.read_text()) if found == language]
+
+
+def named(files: list[Path], language: str) -> list[Path]:
+    return [file for file in files if blocks(file, language)]
+
+
+def identify(file: Path) -> str:
+    return file.relative_to(ROOT).as_posix()
+
+
+@pytest.mark.parametrize("file", named(DOCS, "python"), ids=identify)
+def test_python_snippets_run(file: Path) -> None:
+    for code in blocks(file, "python"):
+        exec(compile(code, identify(file), "exec"), {})
+
+
+@pytest.mark.parametrize("file", [*named(DOCS, "toml"), *named(DOCS, "json")], ids=identify)
+def test_configuration_snippets_parse(file: Path) -> None:
+    for code in blocks(file, "toml"):
+        tomllib.loads(code)
+    for code in blocks(file, "json"):
+        json.loads(code)
+
+
+STORY = ROOT / "README.md"
+OWN_SERVERS = ROOT / "docs" / "development-stack.md"
+
+
+@pytest.mark.parametrize(
+    "file", [f for f in named(DOCS, "console") if f not in (STORY, OWN_SERVERS)], ids=identify
+)
+def test_commands_run(
+    file: Path,
+    kappa: Kappa,
+    plugin: Callable[[str, str], None],
+    stack: Stack,
+    tmp_path: Path,
+) -> None:
+    forget_topics(stack, "orders", "customers")
+    (tmp_path / "schemas").mkdir()
+    (tmp_path / "schemas" / "order.avsc").write_text(json.dumps(SCHEMA))
+    (tmp_path / "orders.jsonl").write_text(json_lines(orders(50, seed=2)))
+    plugin("shop", PROCESSORS.format(name="revenue", topic="orders"))
+    commands = [line[2:] for code in blocks(file, "console") for line in code.splitlines()
+                if line.startswith("$ kappa ")]  # fmt: skip
+    made = any(command.startswith("kappa topics create orders") for command in commands)
+    for command in [*prelude(made), *commands]:
+        done = kappa(*shlex.split(command)[1:])
+        assert done.code == 0, f"{command}: {done.err}"
+    forget_topics(stack, "orders", "customers")
+
+
+def prelude(made: bool) -> list[str]:
+    """What stands before a page's commands: migrated tables, and a topic if it makes none."""
+    create = "kappa topics create orders --schema schemas/order.avsc --key customer"
+    rest = [] if made else [create, "kappa produce orders orders.jsonl"]
+    return ["kappa db upgrade", *rest]
+
+
+def forget_topics(stack: Stack, *topics: str) -> None:
+    admin = AdminClient({"bootstrap.servers": stack.bootstrap_servers})
+    there = [topic for topic in topics if topic in admin.list_topics(timeout=10).topics]
+    for future in admin.delete_topics(there).values() if there else ():
+        future.result()
+    while any(topic in admin.list_topics(timeout=10).topics for topic in topics):
+        pass
+
+
+def paths(command: typer.core.TyperGroup, prefix: str = "kappa") -> Iterator[str]:
+    for name in command.list_commands(None):
+        child = command.get_command(None, name)
+        if isinstance(child, typer.core.TyperGroup):
+            yield from paths(child, f"{prefix} {name}")
+        else:
+            yield f"{prefix} {name}"
+
+
+def test_every_command_is_documented_and_shows_an_example() -> None:
+    reference = (ROOT / "docs" / "commands.md").read_text()
+    root = get_command(app)
+    assert isinstance(root, typer.core.TyperGroup)
+    found = list(paths(root))
+    assert len(found) > 15
+    for path in found:
+        *group, name = path.split()
+        row = next(line for line in reference.splitlines() if f"`{' '.join([*group, ''])}" in line)
+        assert f"{name}" in row, f"{path} is not in docs/commands.md"
+        shown = subprocess.run(
+            [sys.executable, "-m", "kappa", *path.split()[1:], "--help"],
+            capture_output=True,
+            text=True,
+            check=True,
+        )
+        assert path in shown.stdout.replace("python -m ", ""), f"{path} --help has no example"
+
+
+def test_the_story_of_the_readme_is_what_the_demo_prints() -> None:
+    demo = subprocess.run(
+        [sys.executable, "processors/demo.py"], cwd=ROOT, capture_output=True, text=True
+    )
+    assert demo.returncode == 0, demo.stderr
+    printed = {shape(line) for line in demo.stdout.splitlines()}
+    (story,) = blocks(STORY, "console")
+    for line in story.splitlines():
+        assert shape(line) in printed, f"the demo does not print {line!r}"
+
+
+def shape(line: str) -> str:
+    """A line without its figures, which differ from run to run, and without its spacing."""
+    return re.sub(r"\s+", " ", re.sub(r"[-\d][\d,.:+]*", "0", line)).strip()
+
+
+@pytest.mark.parametrize("file", DOCS, ids=identify)
+def test_links_lead_somewhere(file: Path) -> None:
+    for target in re.findall(r"\]\((?!https?:)([^)#]+)", file.read_text()):
+        assert (file.parent / target).exists(), f"{identify(file)} links to {target}"
