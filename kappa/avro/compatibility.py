@@ -16,6 +16,7 @@ import avro.schema
 from avro.compatibility import ReaderWriterCompatibilityChecker, SchemaCompatibilityType
 from avro.errors import AvroException
 
+from kappa.avro.evolution import resolve_record
 from kappa.avro.nodes import Array, Fixed, Logical, Map, Node, Nullable, Primitive, Record
 from kappa.avro.schema import AvroSchema
 from kappa.errors import IncompatibleSchema, InvalidSchema
@@ -24,6 +25,8 @@ _Conflict = tuple[str, str]
 """The path of a field, and what is wrong with it."""
 _Schema = Any
 """One of the library's schema objects."""
+
+_NAMED_TYPES = ("record", "error", "enum", "fixed")
 
 _HOW_TO_EVOLVE = "docs/schemas.md lists the changes that history can still be read with"
 
@@ -46,6 +49,8 @@ def check_backward(
     conflict = next(_structural("", reader, writer), None) or next(
         _meaning("", new.record, old.record), None
     )
+    if conflict is None:
+        conflict = _undecodable(new.record, old.record)
     if conflict is None:
         return
     field, reason = conflict
@@ -156,6 +161,15 @@ def _meaning(path: str, new: Node, old: Node) -> Iterator[_Conflict]:
             yield path, f"means {_spelled(new)}, meant {_spelled(old)}"
 
 
+def _undecodable(new: Record, old: Record) -> _Conflict | None:
+    """What kappa's own decoder would refuse though the rules allow it."""
+    try:
+        resolve_record(old, new)
+    except IncompatibleSchema as error:
+        return str(error.detail.get("field", "")), "cannot be decoded from it"
+    return None
+
+
 def _spelled(node: Primitive | Fixed) -> str:
     logical: Logical | None = node.logical
     if logical is None:
@@ -175,16 +189,30 @@ def _parsed(schema: AvroSchema) -> _Schema:
         raise InvalidSchema(f"Apache Avro refuses the schema: {error}") from error
 
 
-def _physical(node: Any) -> Any:
-    """The schema without logical types: the library would warn of those it does not know."""
+def _physical(node: Any, namespace: str = "") -> Any:
+    """The schema without logical types, of which the library would warn if it does not know
+    them, and with full names as aliases: it compares them as they stand.
+    """
     if isinstance(node, list):
-        return [_physical(branch) for branch in node]
+        return [_physical(branch, namespace) for branch in node]
     if not isinstance(node, dict):
         return node
     if set(node) - {"logicalType"} == {"type"}:
-        return _physical(node["type"])
+        return _physical(node["type"], namespace)
     kept = {name: value for name, value in node.items() if name != "logicalType"}
+    if kept.get("type") in _NAMED_TYPES:
+        namespace = _namespace(kept, namespace)
+        kept["aliases"] = [
+            alias if "." in alias or not namespace else f"{namespace}.{alias}"
+            for alias in kept.get("aliases") or ()
+        ]
     for inner in ("type", "items", "values", "fields"):
         if inner in kept:
-            kept[inner] = _physical(kept[inner])
+            kept[inner] = _physical(kept[inner], namespace)
     return kept
+
+
+def _namespace(node: dict[str, Any], outer: str) -> str:
+    """The namespace of the names inside a named type."""
+    given = str(node["name"])
+    return given.rpartition(".")[0] if "." in given else str(node.get("namespace", outer))

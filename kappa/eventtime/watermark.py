@@ -25,7 +25,7 @@ class PartitionClock:
     max_record_time: int | None = None
 
     def advanced(self, event_time: pl.Series | None, record_time: pl.Series) -> PartitionClock:
-        """The clock after these records (Int64 ms, in offset order)."""
+        """The clock after these records (Int64 ms, in offset order); nulls do not count."""
         return PartitionClock(
             _later(self.max_event_time, event_time),
             _later(self.max_record_time, record_time),
@@ -44,8 +44,8 @@ def watermarks(event_time: pl.Series, clock: PartitionClock, out_of_orderness: i
 
 
 def _later(so_far: int | None, times: pl.Series | None) -> int | None:
-    if times is None or len(times) == 0:
+    newest = None if times is None else times.max()
+    if newest is None:  # a batch without records: compacted away, or aborted
         return so_far
-    newest = times.max()
     assert isinstance(newest, int)
     return newest if so_far is None else max(so_far, newest)

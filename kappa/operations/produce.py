@@ -21,6 +21,9 @@ from kappa.registry.topic import TopicRegistry
 LISTED = 10
 """So many of the lines passed over are listed."""
 
+HELD_BYTES = 64 * 1024 * 1024
+"""A file of up to so many bytes of records is read once: they are kept while it is checked."""
+
 OnProgress = Callable[[str, int, int | None, int], None]
 """Hears: ``checking`` or ``publishing``, how far, of how much if known, and records so far."""
 
@@ -73,10 +76,12 @@ def produce(
     kafka = require_kafka(settings)
     target = Target(TopicRegistry(kafka, settings.registry.topic), topic)
     with _no_cycles():
+        checked = None
         if source.rereadable and not skip_bad:
-            _check(source, target, on_progress)
+            checked = _check(source, target, on_progress)
+        batches = _encoded(source, target) if checked is None else iter(checked)
         with Producer(kafka) as producer:
-            tally = _publish(source, target, producer, skip_bad, on_progress)
+            tally = _publish(batches, target.topic, producer, skip_bad, source.size(), on_progress)
             producer.flush()
     seconds = time.monotonic() - began
     return Produced(
@@ -102,12 +107,11 @@ class _Tally:
     bad: tuple[BadLine, ...] = ()
 
     def plus(self, batch: Batch) -> _Tally:
-        keys = batch.keys or ()
         return replace(
             self,
             records=self.records + len(batch.values),
             tombstones=self.tombstones + sum(1 for value in batch.values if value is None),
-            bytes=self.bytes + sum(len(part) for part in (*batch.values, *keys) if part),
+            bytes=self.bytes + batch.size_bytes,
             skipped=self.skipped + len(batch.bad),
             bad=(self.bad + tuple(batch.bad))[:LISTED],
         )
@@ -125,32 +129,46 @@ def _no_cycles() -> Iterator[None]:
             gc.enable()
 
 
-def _check(source: Input, target: Target, on_progress: OnProgress) -> None:
-    size, records = source.size(), 0
-    for chunk in source.chunks(target):
-        bad = target.check(chunk)
-        if bad:
-            raise _refused(bad[0], published=0)
-        records += len(chunk.lines)
-        on_progress("checking", chunk.consumed, size, records)
+def _check(source: Input, target: Target, on_progress: OnProgress) -> list[Batch] | None:
+    """Passes if every record fits; what was encoded for it, if it is not too much to keep."""
+    size, records, held = source.size(), 0, 0
+    kept: list[Batch] = []
+    for batch in _encoded(source, target):
+        if batch.bad:
+            raise _refused(batch.bad[0], published=0)
+        records += len(batch.values)
+        held += batch.size_bytes
+        if held <= HELD_BYTES:
+            kept.append(batch)
+        else:
+            kept.clear()
+        on_progress("checking", batch.consumed, size, records)
+    return kept if held <= HELD_BYTES else None
+
+
+def _encoded(source: Input, target: Target) -> Iterator[Batch]:
+    return (target.encode(chunk) for chunk in source.chunks(target))
 
 
 def _publish(
-    source: Input, target: Target, producer: Producer, skip_bad: bool, on_progress: OnProgress
+    batches: Iterator[Batch],
+    topic: str,
+    producer: Producer,
+    skip_bad: bool,
+    size: int | None,
+    on_progress: OnProgress,
 ) -> _Tally:
-    size, tally = source.size(), _Tally()
-    for chunk in source.chunks(target):
-        batch = target.encode(chunk)
+    tally = _Tally()
+    for batch in batches:
         stop = batch.bad[0] if batch.bad and not skip_bad else None
-        if stop is not None:
-            batch = batch.before(stop.line)
-        if batch.values:
-            producer.send(target.topic, batch.values, batch.keys)
-        tally = tally.plus(batch)
+        sent = batch if stop is None else batch.before(stop.line)
+        if sent.values:
+            producer.send(topic, sent.values, sent.keys)
+        tally = tally.plus(sent)
         if stop is not None:
             producer.flush()
             raise _refused(stop, published=tally.records)
-        on_progress("publishing", chunk.consumed, size, tally.records)
+        on_progress("publishing", batch.consumed, size, tally.records)
     return tally
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from operator import attrgetter, itemgetter
 
 import polars as pl
@@ -22,18 +22,25 @@ class Batch:
     """Consecutive records ready to be sent; a tombstone's value is None.
 
     ``lines``, ``values`` and ``keys`` run in parallel and in input order, as does ``bad``.
+    ``consumed`` is that of the chunk they came from.
     """
 
     lines: Sequence[int]
     values: Sequence[bytes | None]
     keys: Sequence[bytes | None] | None
     bad: Sequence[BadLine]
+    consumed: int
+
+    @property
+    def size_bytes(self) -> int:
+        """Bytes of all values and keys."""
+        return sum(len(part) for part in (*self.values, *(self.keys or ())) if part)
 
     def before(self, line: int) -> Batch:
         """What comes before a line, its bad lines left out."""
         end = sum(1 for own in self.lines if own < line)
         keys = None if self.keys is None else self.keys[:end]
-        return Batch(self.lines[:end], self.values[:end], keys, ())
+        return Batch(self.lines[:end], self.values[:end], keys, (), self.consumed)
 
 
 class Target:
@@ -53,16 +60,12 @@ class Target:
         self._types = polars_schema(registered.schema)
         self._encoder = BatchEncoder(registered.schema, registered.schema_id)
 
-    def check(self, chunk: Chunk) -> list[BadLine]:
-        """The lines that cannot be published, in order."""
-        return self._typed(chunk).bad
-
     def encode(self, chunk: Chunk) -> Batch:
-        """The lines that can, as the topic's bytes."""
+        """The lines that fit as the topic's bytes, and those that do not."""
         typed = self._typed(chunk)
         values: Sequence[bytes | None] = self._encoder.encode(typed.frame)
         keys = None if self.key is None else key_bytes(typed.frame[self.key]).to_list()
-        records = Batch(typed.lines, values, keys, typed.bad)
+        records = Batch(typed.lines, values, keys, typed.bad, chunk.consumed)
         return _woven(records, typed.tombstones) if typed.tombstones else records
 
     def _typed(self, chunk: Chunk) -> _Typed:
@@ -115,4 +118,4 @@ def _woven(records: Batch, tombstones: dict[int, bytes]) -> Batch:
     ]
     merged.sort(key=itemgetter(0))
     lines, values, keys = zip(*merged, strict=True)
-    return Batch(lines, values, keys, records.bad)
+    return replace(records, lines=lines, values=values, keys=keys)

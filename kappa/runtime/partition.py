@@ -9,6 +9,7 @@ import numpy as np
 import polars as pl
 
 from kappa.avro.decode import BatchDecoder, Decoded
+from kappa.errors import IncompatibleSchema, InvalidSchema, UnknownSchema
 from kappa.eventtime.watermark import PartitionClock
 from kappa.log.records import RawBatch, TopicPartition
 from kappa.processing.events import TOMBSTONE_SCHEMA, Events, Fold, Outcome
@@ -62,7 +63,7 @@ class PartitionRun:
 
         ``keys_at`` finds the record keys of dead letters where the batch came without keys.
         """
-        decoded = decoder.decode(raw.values)
+        decoded = _decode(raw, decoder)
         outcome = fold.apply(_events(raw, decoded, with_keys=fold.reads_keys), self.clock)
         dead = _letters(raw, decoded, outcome, None if fold.reads_keys else keys_at)
         self.clock = outcome.clock
@@ -97,6 +98,24 @@ class PartitionRun:
         )
         self._committed = self.position
         return advance, tally.size_bytes
+
+
+def _decode(raw: RawBatch, decoder: BatchDecoder) -> Decoded:
+    """The batch decoded; an error about a schema says which record was first to need it."""
+    try:
+        return decoder.decode(raw.values)
+    except (UnknownSchema, IncompatibleSchema, InvalidSchema) as error:
+        low, high = 0, len(raw.values)
+        while high - low > 1:
+            middle = (low + high) // 2
+            try:
+                decoder.decode(raw.values[low:middle])
+                low = middle
+            except type(error):
+                high = middle
+        where = {"topic": raw.topic, "partition": raw.partition, "offset": int(raw.offsets[low])}
+        error.detail = where | error.detail
+        raise
 
 
 def _events(raw: RawBatch, decoded: Decoded, *, with_keys: bool) -> Events:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from datetime import UTC, datetime
 
 from kappa import plugins
 from kappa.config import Settings, require_kafka, require_postgres
@@ -21,6 +22,7 @@ from kappa.tables.layout import Kind
 from kappa.tables.progress import PartitionProgress
 from kappa.versions import records
 from kappa.versions.lifecycle import State
+from kappa.versions.records import VersionRecord
 
 
 @dataclass(frozen=True)
@@ -40,6 +42,7 @@ class Plan:
     Attributes:
         state: the version's state now; None when it does not exist yet.
         building: whether the version's tables are still being built.
+        begun_s: how long ago its build began, in seconds; zero unless it is being built.
         spans: one per partition, those with nothing to read included.
         overridden: guards that were overridden, to be recorded for good.
         warnings: what a person should know and nothing refuses.
@@ -50,6 +53,7 @@ class Plan:
     history: TopicHistory
     state: State | None
     building: bool
+    begun_s: float
     spans: tuple[Span, ...]
     overridden: tuple[str, ...]
     warnings: tuple[str, ...]
@@ -96,10 +100,15 @@ def plan(
         history=history,
         state=record.state if record else None,
         building=building,
+        begun_s=_age_s(record) if record is not None and building else 0.0,
         spans=_spans(found, history, building=building),
         overridden=overridden,
         warnings=_warnings(history),
     )
+
+
+def _age_s(record: VersionRecord) -> float:
+    return (datetime.now(UTC) - record.created_at).total_seconds()
 
 
 def _check_positions(found: tuple[PartitionProgress, ...], history: TopicHistory) -> None:

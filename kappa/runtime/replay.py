@@ -90,7 +90,8 @@ def execute(
 
 def _outlasted(plan: Plan, seconds: float) -> tuple[str, ...]:
     """A tombstone removed before it was read leaves its row standing."""
-    if not plan.history.compacted or seconds * 1000 < plan.history.delete_retention_ms:
+    taken_ms = (plan.begun_s + seconds) * 1000
+    if not plan.history.compacted or taken_ms < plan.history.delete_retention_ms:
         return ()
     return (
         f"the build took longer than delete.retention.ms of {plan.history.topic}: deletions"

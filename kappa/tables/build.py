@@ -79,7 +79,9 @@ def drop(conn: Connection, processor: str, version: int) -> None:
     for name in (names.late_name(processor, version), names.table_name(processor, version)):
         views = catalog.dependents(conn, name)
         if views:
-            raise IllegalTransition(f"{name!r} is still in use", views=", ".join(views))
+            raise IllegalTransition(
+                f"{name!r} is still in use", views=", ".join(views), hint="drop them first"
+            )
         conn.execute(DropTable(sa.Table(name, sa.MetaData()), if_exists=True))
 
 

@@ -79,7 +79,8 @@ def connect(url: str) -> Engine:
     server = _server(conninfo)
 
     def _on_error(context: ExceptionContext) -> BaseException | None:
-        if isinstance(context.original_exception, psycopg.Error):
+        # A failed ping only tells the pool to connect anew, by the driver's own error.
+        if isinstance(context.original_exception, psycopg.Error) and not context.is_pre_ping:
             return translate(context.original_exception, server=server)
         return None
 

@@ -103,7 +103,11 @@ def register(
     """
     lock = sa.select(processors.c.name).where(processors.c.name == processor)
     if conn.scalar(lock.with_for_update(read=True)) is None:
-        raise UnknownVersion(f"processor {processor!r} is not recorded", version=version)
+        raise UnknownVersion(
+            f"processor {processor!r} is not recorded",
+            version=version,
+            hint=f"kappa replay {processor}",
+        )
     if not partitions:
         return 0
     rows = [_row(processor, version, new) for new in partitions]
@@ -118,6 +122,7 @@ def register(
                 partition=new.partition,
                 read=known,
                 found=new.topic_id,
+                hint="replay a new version: this one's rows are of the old topic",
             )
     return len(added)
 
@@ -131,15 +136,16 @@ def claim(
 ) -> dict[Partition, Claimed]:
     """Takes partitions over: bumps each one's epoch, which fences whoever held it.
 
-    Locks the rows in order, and waits for a transaction that holds one (see `terminate_owners`).
+    Locks the rows in order, and waits for a transaction that holds one of them
+    (`recovery.terminate_owners` ends the wait).
 
     Raises:
         UnknownVersion: a partition is not registered.
     """
-    _lock(conn, processor, version, partitions)
+    lock(conn, processor, version, partitions)
     taken = conn.execute(
         sa.update(offset)
-        .where(_these(processor, version, partitions))
+        .where(these(processor, version, partitions))
         .values(
             epoch=offset.c.epoch + 1,
             owner=owner,
@@ -165,53 +171,7 @@ def advance(conn: Connection, processor: str, version: int, advances: Sequence[A
     done = {(row.topic, row.partition) for row in moved}
     left = [step for step in advances if (step.topic, step.partition) not in done]
     if left:
-        raise _fenced(left, read(conn, processor, version))
-
-
-def settle(conn: Connection, processor: str, version: int, advances: Sequence[Advance]) -> bool:
-    """Whether a checkpoint whose COMMIT got no answer was applied.
-
-    Locks the rows, because a plain read can miss a commit that is still running.
-
-    Raises:
-        Fenced: somebody else has claimed a partition or moved it since.
-    """
-    partitions = [(step.topic, step.partition) for step in advances]
-    found = _lock(conn, processor, version, partitions)
-    here = {key: (row.epoch, row.next_offset) for key, row in found.items()}
-    if all(here[s.topic, s.partition] == (s.epoch, s.new_offset) for s in advances):
-        return True
-    left = [s for s in advances if here[s.topic, s.partition] != (s.epoch, s.old_offset)]
-    if left:
-        raise _fenced(left, found.values())
-    return False
-
-
-def terminate_owners(
-    conn: Connection, processor: str, version: int, partitions: Collection[Partition]
-) -> tuple[int, ...]:
-    """Ends the database sessions that claimed the partitions last; returns their pids.
-
-    For a claim that waits too long: a paused worker would hold its row locks for ever. A
-    session begun after the row was last written is another one with a pid used again.
-    """
-    activity = sa.table(
-        "pg_stat_activity", sa.column("pid"), sa.column("backend_start"), sa.column("datname")
-    )
-    found = (
-        sa.select(activity.c.pid)
-        .join(offset, offset.c.backend_pid == activity.c.pid)
-        .where(_these(processor, version, partitions))
-        .where(offset.c.updated_at >= activity.c.backend_start)
-        .where(activity.c.pid != sa.func.pg_backend_pid())
-        .where(activity.c.datname == sa.func.current_database())
-        .distinct()
-    )
-    # One by one: inside the query the function could be called before the other conditions.
-    pids = tuple(int(pid) for pid in conn.scalars(found))
-    for pid in pids:
-        conn.execute(sa.select(sa.func.pg_terminate_backend(pid)))
-    return pids
+        raise fenced(left, read(conn, processor, version))
 
 
 def read(conn: Connection, processor: str, version: int) -> tuple[PartitionProgress, ...]:
@@ -223,18 +183,19 @@ def _of(processor: str, version: int) -> sa.ColumnElement[bool]:
     return sa.and_(offset.c.processor == processor, offset.c.version == version)
 
 
-def _these(
+def these(
     processor: str, version: int, partitions: Collection[Partition]
 ) -> sa.ColumnElement[bool]:
+    """Whether a row of kappa_offset is one of these partitions."""
     named = sa.tuple_(offset.c.topic, offset.c.partition).in_(list(partitions))
     return sa.and_(_of(processor, version), named)
 
 
-def _lock(
+def lock(
     conn: Connection, processor: str, version: int, partitions: Collection[Partition]
 ) -> dict[Partition, PartitionProgress]:
     """Locks the rows of these partitions in order, and returns them."""
-    found = _progress(conn, _these(processor, version, partitions), lock=True)
+    found = _progress(conn, these(processor, version, partitions), locked=True)
     rows = {(row.topic, row.partition): row for row in found}
     for topic, partition in partitions:
         if (topic, partition) not in rows:
@@ -242,16 +203,17 @@ def _lock(
                 f"{processor!r} version {version} does not read this partition",
                 topic=topic,
                 partition=partition,
+                hint=f"kappa replay {processor} --version {version}",
             )
     return rows
 
 
 def _progress(
-    conn: Connection, where: sa.ColumnElement[bool], *, lock: bool = False
+    conn: Connection, where: sa.ColumnElement[bool], *, locked: bool = False
 ) -> tuple[PartitionProgress, ...]:
     query = sa.select(*_columns(PartitionProgress)).where(where)
     query = query.order_by(offset.c.topic, offset.c.partition)
-    found = conn.execute(query.with_for_update() if lock else query)
+    found = conn.execute(query.with_for_update() if locked else query)
     return tuple(
         PartitionProgress(**{**row, "schema_ids": tuple(row["schema_ids"])})
         for row in found.mappings()
@@ -278,7 +240,8 @@ def _arrays(advances: Sequence[Advance]) -> dict[str, list[object]]:
     return arrays
 
 
-def _fenced(steps: Sequence[Advance], found: Iterable[PartitionProgress]) -> Fenced:
+def fenced(steps: Sequence[Advance], found: Iterable[PartitionProgress]) -> Fenced:
+    """The error that names the partitions of ``steps`` and what is ``found`` of the first."""
     rows = {(row.topic, row.partition): row for row in found}
     first = rows.get((steps[0].topic, steps[0].partition))
     return Fenced(
@@ -289,6 +252,7 @@ def _fenced(steps: Sequence[Advance], found: Iterable[PartitionProgress]) -> Fen
         owner_now=first and first.owner,
         offset=steps[0].old_offset,
         offset_now=first and first.next_offset,
+        hint="another worker, or a promote, has taken over: start again to claim what is left",
     )
 
 

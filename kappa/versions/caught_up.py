@@ -40,6 +40,7 @@ def check_caught_up(
                 partition=seen.partition,
                 served=seen.topic_id,
                 reads=at.topic_id,
+                hint="the topic was deleted and created again: its offsets cannot be compared",
             )
         if at is None or at.next_offset < seen.next_offset:
             raise NotCaughtUp(

@@ -178,7 +178,9 @@ def transition(conn: Connection, processor: str, version: int, to: State) -> Sta
     locked = sa.select(_version.c.state).where(_is(processor, version)).with_for_update()
     state = conn.scalar(locked)
     if state is None:
-        raise UnknownVersion(f"{processor} has no version {version}")
+        raise UnknownVersion(
+            f"{processor} has no version {version}", hint=f"kappa replay {processor}"
+        )
     now = State(state)
     check_transition(processor, version, now, to)
     values: dict[str, Any] = {"state": to.value}

@@ -69,7 +69,9 @@ def lock_processor(conn: Connection, processor: str) -> int | None:
         .with_for_update()
     ).first()
     if row is None:
-        raise UnknownVersion(f"processor {processor!r} is not recorded")
+        raise UnknownVersion(
+            f"processor {processor!r} is not recorded", hint=f"kappa replay {processor}"
+        )
     active: int | None = row.active_version
     return active
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import socket
+from collections.abc import Callable
 from threading import Thread
 from types import TracebackType
 from typing import Literal, Self
@@ -17,7 +18,8 @@ class CommitProxy:
     """Passes everything on until, after a view was moved, a COMMIT comes by.
 
     ``cut`` is what is then lost, together with the connection: the ``commit`` itself, or the
-    ``answer`` to it, which has been waited for.
+    ``answer`` to it. Where it is a function, the connection is lost at once and the COMMIT goes
+    on when that returns.
     """
 
     def __init__(self, engine: Engine) -> None:
@@ -28,7 +30,7 @@ class CommitProxy:
         self._listener = socket.create_server(("127.0.0.1", 0))
         port = self._listener.getsockname()[1]
         self.url = make_conninfo(dsn, host="127.0.0.1", port=port, password=password or None)
-        self.cut: Literal["commit", "answer"] = "commit"
+        self.cut: Literal["commit", "answer"] | Callable[[], None] = "commit"
         self.cuts = 0
 
     def __enter__(self) -> Self:
@@ -69,7 +71,9 @@ class CommitProxy:
                 continue
             self.cuts += 1
             client.shutdown(socket.SHUT_RDWR)
-            if self.cut == "answer":
+            if self.cut != "commit":
+                if self.cut != "answer":
+                    self.cut()
                 server.sendall(data)
                 # The server ends the session once it has carried out what it was sent.
                 server.shutdown(socket.SHUT_WR)

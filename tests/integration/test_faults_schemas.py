@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from kappa.avro import schema as avro
-from kappa.errors import IncompatibleSchema, UnknownSchema
+from kappa.errors import IncompatibleSchema, KappaError, UnknownSchema
 from kappa.registry.topic import value_subject
 from tests.conftest import Finished
 from tests.faults import (
@@ -69,6 +69,11 @@ def free_id() -> int:
     return next(_IDS)
 
 
+def place(error: KappaError) -> tuple[object, ...]:
+    """The record that the error is about."""
+    return tuple(error.detail[name] for name in ("topic", "partition", "offset"))
+
+
 def test_an_incompatible_schema_is_refused_before_a_version_is_recorded(
     site: Site, kappa: Callable[..., Finished]
 ) -> None:
@@ -101,8 +106,9 @@ def test_a_record_of_an_incompatible_schema_changes_no_row(site: Site) -> None:
     more = [good(schema_id, 0, reading) for reading in readings(9, seed=6)]
     site.publish(topic, [*more, wordy(number), *more])
     for _ in range(2):
-        with pytest.raises(IncompatibleSchema, match="value"):
+        with pytest.raises(IncompatibleSchema, match="value") as caught:
             site.replay(name)
+        assert place(caught.value) == (topic, 0, COUNT + len(more))
         assert site.everything(name) == before
 
 
@@ -137,6 +143,7 @@ def test_an_unknown_schema_id_halts_until_it_is_registered(site: Site, number: i
     with pytest.raises(UnknownSchema) as caught:
         site.replay(name)
     assert caught.value.detail["schema_id"] == number
+    assert place(caught.value) == (topic, 0, COUNT + len(first))
     assert site.everything(name) == before
     for _ in range(2):
         with pytest.raises(UnknownSchema):

@@ -17,8 +17,10 @@ from confluent_kafka import Consumer, TopicPartition
 from kappa.avro import schema as avro
 from kappa.config import KafkaSettings, RegistrySettings, Settings
 from kappa.errors import BadRecord, ConfigError, UnknownSchema, UnknownTopic
+from kappa.operations import produce as operation
 from kappa.operations import topics
 from kappa.operations.produce import Format, Produced, produce
+from kappa.publishing import lines, parquet
 from kappa.registry.topic import TopicRegistry
 
 ORDER = {
@@ -103,9 +105,19 @@ def jsonl(rows: list[dict[str, Any]]) -> str:
     return "".join(json.dumps(row) + "\n" for row in rows)
 
 
+@pytest.mark.parametrize("held_bytes", [0, 10_000, operation.HELD_BYTES])
 def test_every_format_gives_the_same_bytes(
-    kafka: KafkaSettings, make: Callable[..., str], send: Send, tmp_path: Path
+    kafka: KafkaSettings,
+    make: Callable[..., str],
+    send: Send,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    held_bytes: int,
 ) -> None:
+    """Also where not all of a checked file, or nothing, is kept for publishing."""
+    monkeypatch.setattr(operation, "HELD_BYTES", held_bytes)
+    monkeypatch.setattr(lines, "BLOCK_BYTES", 8_000)
+    monkeypatch.setattr(parquet, "_BATCH_ROWS", 100)
     frame = pl.DataFrame(ROWS)
     frame.write_csv(tmp_path / "orders.csv")
     moments = pl.col("placed_at").str.to_datetime("%Y-%m-%dT%H:%M:%S%.fZ")
@@ -165,13 +177,13 @@ def test_every_shape_of_json(kafka: KafkaSettings, make: Callable[..., str], sen
         ],
     }
     topic = make(schema)
-    line = {
+    row = {
         "tags": {"a": 1, "b": None},
         "raw": "/w==",
         "price": "12.5",
         "lines": [{"at": "00:00:01", "side": "A"}],
     }
-    send(topic, "all.jsonl", jsonl([line]))
+    send(topic, "all.jsonl", jsonl([row]))
     ((key, value),) = read(kafka, topic)
     found = decoded(value, schema)
     assert key is None

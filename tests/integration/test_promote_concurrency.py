@@ -185,6 +185,17 @@ def test_a_commit_without_an_answer_has_happened(engine: Engine, name: str) -> N
     assert active(engine, name) == 2
 
 
+def test_a_commit_still_on_its_way_is_waited_for(engine: Engine, name: str) -> None:
+    """A plain look at the history would come too early."""
+    with CommitProxy(engine) as proxy:
+        proxied = connect(proxy.url)
+        proxy.cut = lambda: wait_until_blocked(engine)
+        assert promote(proxied, name, 2, who="test").changed
+        proxied.dispose()
+    assert proxy.cuts == 1
+    assert active(engine, name) == 2
+
+
 def test_a_commit_that_never_arrived_has_not(engine: Engine, name: str) -> None:
     with CommitProxy(engine) as proxy:
         proxied = connect(proxy.url)

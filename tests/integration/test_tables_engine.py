@@ -107,6 +107,16 @@ def test_a_session_ended_by_the_server(engine: Engine) -> None:
         assert conn.scalar(text("SELECT 1")) == 1
 
 
+def test_a_session_that_ended_unused_is_replaced(engine: Engine) -> None:
+    """As after a restart of the server: the pool holds sessions that are no more."""
+    with engine.connect() as other:
+        with engine.connect() as conn:
+            pid = conn.scalar(text("SELECT pg_backend_pid()"))
+        other.execute(text("SELECT pg_terminate_backend(:p, 5000)"), {"p": pid})
+        with engine.connect() as conn:
+            assert conn.scalar(text("SELECT pg_backend_pid()")) != pid
+
+
 def test_a_session_that_idles_in_a_transaction_is_ended(engine: Engine) -> None:
     with engine.connect() as conn:
         setting = "set_config('idle_in_transaction_session_timeout', '1ms', false)"

@@ -167,7 +167,10 @@ def test_few_and_many_split_keys_merge_alike(
     with engine.begin() as conn:
         sink.append(conn, layout, revenue_rows(again))
     with engine.begin() as conn:
+        oid = text("SELECT CAST(CAST(:t AS regclass) AS oid)")
+        before = conn.scalar(oid, {"t": layout.table})
         assert build.finish(conn, layout) == 2000
+        assert (conn.scalar(oid, {"t": layout.table}) != before) == (share > 0.5)
         found = conn.execute(
             text(f"SELECT orders, sum(revenue__units) FROM {layout.table} GROUP BY 1 ORDER BY 1")
         ).all()

@@ -9,7 +9,7 @@ import pytest
 from sqlalchemy import Engine, text
 
 from kappa.errors import DatabaseUnavailable, Fenced, TopicRecreated, UnknownVersion
-from kappa.tables import progress
+from kappa.tables import progress, recovery
 from kappa.tables.progress import Advance, Claimed, NewPartition, Partition
 from tests.integration.tables_scenes import TOPIC_ID, declare, items, wait_until_blocked
 
@@ -142,13 +142,13 @@ def test_a_lost_commit_is_settled(engine: Engine, name: str) -> None:
     rows = claim(engine, name)
     steps = [step(row, 10) for row in rows]
     with engine.begin() as conn:
-        assert not progress.settle(conn, name, 1, steps)
+        assert not recovery.settle(conn, name, 1, steps)
         progress.advance(conn, name, 1, steps)
     with engine.begin() as conn:
-        assert progress.settle(conn, name, 1, steps)
+        assert recovery.settle(conn, name, 1, steps)
     claim(engine, name, [("t", 2)])
     with pytest.raises(Fenced, match="t/2"), engine.begin() as conn:
-        progress.settle(conn, name, 1, steps)
+        recovery.settle(conn, name, 1, steps)
 
 
 def test_settling_waits_for_a_commit_still_running(engine: Engine, name: str) -> None:
@@ -157,7 +157,7 @@ def test_settling_waits_for_a_commit_still_running(engine: Engine, name: str) ->
 
     def settle() -> None:
         with engine.begin() as conn:
-            found.append(progress.settle(conn, name, 1, [step(row, 10)]))
+            found.append(recovery.settle(conn, name, 1, [step(row, 10)]))
 
     thread = Thread(target=settle)
     with engine.begin() as conn:
@@ -216,7 +216,7 @@ def test_a_paused_owner_is_ended_and_nobody_else(engine: Engine, name: str) -> N
             text("SELECT 1 FROM kappa_offset WHERE processor = :n FOR UPDATE"), {"n": name}
         )
         with engine.begin() as conn:
-            ended = progress.terminate_owners(conn, name, 1, [("t", 0)])
+            ended = recovery.terminate_owners(conn, name, 1, [("t", 0)])
         assert len(ended) == 1
         assert claim(engine, name)[0].epoch == 2
         assert bystander.scalar(text("SELECT 1")) == 1

@@ -167,6 +167,22 @@ def test_a_renamed_record_needs_an_alias() -> None:
         check_backward(parse(record(field("x", "int"), name="sale")), old)
 
 
+def test_an_alias_is_a_name_in_the_namespace_of_its_type() -> None:
+    fields = [{"name": "a", "type": "int"}]
+    old = {"type": "record", "name": "Old", "namespace": "shop", "fields": fields}
+    for alias in ("Old", "shop.Old"):
+        check_backward(parse({**old, "name": "New", "aliases": [alias]}), parse(old))
+    with pytest.raises(IncompatibleSchema, match="not among its aliases"):
+        check_backward(parse({**old, "name": "New", "aliases": ["other.Old"]}), parse(old))
+
+
+def test_a_field_cannot_be_read_as_text_and_as_bytes_at_once() -> None:
+    kept, read = {"name": "a", "type": "bytes"}, {"name": "b", "type": "string", "aliases": ["a"]}
+    old = {"type": "record", "name": "T", "fields": [kept]}
+    with pytest.raises(IncompatibleSchema, match="field 'b'"):
+        check_backward(parse({**old, "fields": [kept, read]}), parse(old))
+
+
 def test_a_type_used_by_name_is_followed() -> None:
     def schema(amount: Json) -> AvroSchema:
         money = record(field("amount", amount), name="money")

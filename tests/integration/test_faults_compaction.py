@@ -1,0 +1,241 @@
+"""Compacted topics: sums refuse them, the latest row per key is right with any of it gone."""
+
+from __future__ import annotations
+
+import random
+from collections import Counter
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+
+import pytest
+
+from kappa.errors import CompactedTopic
+from kappa.operations.replay import DEFAULT_BATCH_SIZE
+from tests.faults import (
+    LATEST,
+    LINES,
+    START_MS,
+    TOTALS,
+    Interrupted,
+    Reading,
+    Site,
+    good,
+    tombstone,
+    wait_until,
+)
+from tests.integration.kafka_scenes import read, whole
+
+PARTITIONS = 2
+SENSORS = 24
+EAGER = {
+    "cleanup_policy": "compact",
+    "segment_ms": "50",
+    "min_cleanable_dirty_ratio": "0.01",
+    "min_compaction_lag_ms": "0",
+}
+"""Settings under which the cleaner removes what it may, as soon as it may."""
+
+OUTLASTED = "delete.retention.ms"
+
+
+@dataclass
+class Register:
+    """A topic that is the register of the sensors' last readings, and what it should say."""
+
+    site: Site
+    topic: str
+    dice: random.Random = field(default_factory=lambda: random.Random(15))
+    truth: dict[str, tuple[int, float]] = field(default_factory=dict)
+    published: int = 0
+
+    def write(self, count: int, deletions: float = 0.3) -> None:
+        """Publishes updates of any sensors, some of them deletions."""
+        for _ in range(count):
+            number = self.dice.randrange(SENSORS)
+            self.set(f"s{number}", number % PARTITIONS, self.dice.random() >= deletions)
+
+    def set(self, sensor: str, partition: int, alive: bool) -> None:
+        schema_id = self.site.schema_id(self.topic)
+        reading = Reading(sensor, self.published, self.dice.uniform(-9, 9), START_MS)
+        record = good(schema_id, partition, reading) if alive else tombstone(partition, sensor)
+        self.site.publish(self.topic, [record])
+        self.published += 1
+        self.truth.pop(sensor, None)
+        if alive:
+            self.truth[sensor] = (reading.code, reading.value)
+
+    def nudge(self) -> None:
+        """Gives the cleaner a closed segment, and something new to clean, in each partition."""
+        for partition in range(PARTITIONS):
+            self.set(f"nudge{partition}", partition, alive=True)
+
+    def log(self) -> list[tuple[str, bytes | None]]:
+        """What the log still holds, without the nudges: key and value."""
+        rows = read(self.site.kafka, whole(self.site.kafka, self.topic))
+        keyed = [((key or b"").decode(), value) for _, _, key, value in rows]
+        return [(key, value) for key, value in keyed if not key.startswith("nudge")]
+
+
+@dataclass(frozen=True)
+class Compacted:
+    """A register that the cleaner has been through, and versions from before that."""
+
+    register: Register
+    built: str
+    halfway: str
+
+
+def registers(site: Site, **config: str) -> Register:
+    return Register(site, site.topic(PARTITIONS, **EAGER, **config))
+
+
+def half_build(site: Site, topic: str) -> str:
+    name = site.processor(LATEST, topic)
+    with pytest.raises(Interrupted):
+        site.replay(name, 5, stop_after=10)
+    assert 0 < sum(site.positions(name).values()) < sum(site.ends(topic).values())
+    return name
+
+
+def before_cleaning(site: Site, register: Register) -> Compacted:
+    register.write(60)
+    built = site.processor(LATEST, register.topic)
+    site.replay(built)
+    halfway = half_build(site, register.topic)
+    register.write(60)
+    return Compacted(register, built, halfway)
+
+
+def clean(registers: Iterable[Register], *, tombstones_too: Iterable[Register]) -> None:
+    """Waits until the cleaner has left one record per key, and of some no deletion."""
+    wanted, without = list(registers), list(tombstones_too)
+
+    def done() -> bool:
+        for register in wanted:
+            register.nudge()
+        logs = {id(register): register.log() for register in wanted}
+        single = all(max(Counter(key for key, _ in log).values()) == 1 for log in logs.values())
+        return single and not any(value is None for r in without for _, value in logs[id(r)])
+
+    wait_until("compaction", done)
+
+
+@pytest.fixture(scope="module")
+def both(site: Site) -> tuple[Compacted, Compacted]:
+    """One whose deletions are kept for long, and one where they are gone already."""
+    kept = before_cleaning(site, registers(site))
+    purged = before_cleaning(site, registers(site, delete_retention_ms="0"))
+    clean([kept.register, purged.register], tombstones_too=[purged.register])
+    assert any(value is None for _, value in kept.register.log())
+    return kept, purged
+
+
+@pytest.fixture(scope="module")
+def kept(both: tuple[Compacted, Compacted]) -> Compacted:
+    return both[0]
+
+
+@pytest.fixture(scope="module")
+def purged(both: tuple[Compacted, Compacted]) -> Compacted:
+    return both[1]
+
+
+@pytest.mark.parametrize("batch_size", [1, DEFAULT_BATCH_SIZE])
+def test_deletions_that_are_still_there_delete(
+    site: Site, kept: Compacted, batch_size: int
+) -> None:
+    register = kept.register
+    name = site.processor(LATEST, register.topic)
+    done = site.replay(name, batch_size)
+    assert site.latest(name) == register.truth
+    assert set(register.truth) < {f"s{n}" for n in range(SENSORS)} | {"nudge0", "nudge1"}
+    assert done.records < register.published
+    assert done.warnings == ()
+    assert site.positions(name) == site.ends(register.topic)
+
+
+@pytest.mark.parametrize("batch_size", [1, DEFAULT_BATCH_SIZE])
+def test_deletions_that_are_gone_left_nothing_behind(
+    site: Site, purged: Compacted, batch_size: int
+) -> None:
+    name = site.processor(LATEST, purged.register.topic)
+    done = site.replay(name, batch_size)
+    assert site.latest(name) == purged.register.truth
+    assert done.records == len(purged.register.log()) + PARTITIONS  # the last nudges
+    assert site.positions(name) == site.ends(purged.register.topic)
+    assert OUTLASTED in done.warnings[0]  # nobody can read it within 0 ms
+
+
+def test_a_version_built_before_the_cleaning_catches_up(site: Site, kept: Compacted) -> None:
+    before = site.latest(kept.built)
+    done = site.replay(kept.built)
+    assert done.records < kept.register.published
+    assert site.latest(kept.built) == kept.register.truth
+    assert set(before) - set(kept.register.truth)  # some deletions came with it
+
+
+@pytest.mark.parametrize("batch_size", [3, DEFAULT_BATCH_SIZE])
+def test_a_build_goes_on_to_its_captured_end_in_a_log_thinned_out_since(
+    site: Site, kept: Compacted, batch_size: int
+) -> None:
+    name = kept.halfway
+    ends = site.query(
+        "SELECT partition, target_offset FROM kappa_offset WHERE processor = :name", name=name
+    )
+    if batch_size == 3:
+        assert site.replay(name, batch_size).state == "ready"
+        assert site.positions(name) == dict(ends)
+    site.replay(name, batch_size)
+    assert site.latest(name) == kept.register.truth
+    assert site.positions(name) == site.ends(kept.register.topic)
+
+
+@pytest.mark.parametrize("code", [TOTALS, LINES])
+def test_what_adds_up_refuses_a_compacted_topic(site: Site, kept: Compacted, code: str) -> None:
+    name = site.processor(code, kept.register.topic)
+    for allow_truncated in (False, True):
+        with pytest.raises(CompactedTopic) as caught:
+            site.replay(name, allow_truncated=allow_truncated)
+        assert caught.value.detail == {"topic": kept.register.topic}
+    assert site.everything(name) == ([], [], {}, [])
+
+
+@pytest.mark.parametrize("batch_size", [1, DEFAULT_BATCH_SIZE])
+def test_updates_and_deletions_reach_a_built_version(site: Site, batch_size: int) -> None:
+    register = registers(site)
+    register.write(40)
+    name = half_build(site, register.topic)
+    assert site.replay(name, batch_size).state == "ready"
+    assert site.latest(name) == register.truth
+    for deletions in (0.5, 0, 1):
+        register.write(25, deletions)
+        site.replay(name, batch_size)
+        assert site.latest(name) == register.truth
+    fresh = site.processor(LATEST, register.topic)
+    site.replay(fresh, batch_size)
+    assert site.latest(fresh) == register.truth
+    for sensor in register.truth.copy():
+        register.set(sensor, int(sensor[1:]) % PARTITIONS, alive=False)
+    site.replay(name, batch_size)
+    assert site.latest(name) == {}
+
+
+def test_a_build_that_took_longer_than_deletions_are_kept_says_so(site: Site) -> None:
+    register = registers(site, delete_retention_ms="1")
+    register.write(20)
+    done = site.replay(site.processor(LATEST, register.topic))
+    assert any(OUTLASTED in warning and register.topic in warning for warning in done.warnings)
+
+
+def test_the_time_a_build_lay_idle_counts(site: Site) -> None:
+    register = registers(site)
+    register.write(30)
+    name = half_build(site, register.topic)
+    site.query(
+        "UPDATE kappa_version SET created_at = created_at - interval '1 day'"
+        " WHERE processor = :name RETURNING 1",
+        name=name,
+    )
+    done = site.replay(name)
+    assert any(OUTLASTED in warning for warning in done.warnings)
+    assert site.replay(name).warnings == ()  # built, and at its end
