@@ -173,9 +173,7 @@ class Site:
         return topic
 
     def create(self, topic: str, partitions: int = 1, **config: str) -> None:
-        make_topic(
-            self.kafka, topic, partitions, message_timestamp_type="LogAppendTime", **config
-        )
+        make_topic(self.kafka, topic, partitions, message_timestamp_type="LogAppendTime", **config)
 
     def schema_id(self, topic: str) -> int:
         return self.registry.latest(value_subject(topic)).schema_id
@@ -197,16 +195,18 @@ class Site:
         record = Unsent(0, _compact(key), _compact(value))
         self.publish(self.settings.registry.topic, [record])
 
-    def publish(self, topic: str, records: Iterable[Unsent]) -> list[Sent]:
+    def publish(
+        self, topic: str, records: Iterable[Unsent], by: Producer | None = None
+    ) -> list[Sent]:
         """Publishes in order; returns once the broker has it all, with every offset."""
+        client = by or self.producer
         sent: list[Sent] = []
         waiting = list(records)
         for record in waiting:
-            self.producer.produce(
+            client.produce(
                 topic, record.value, record.key, record.partition, _delivered(record, sent)
             )
-            self.producer.poll(0)
-        assert self.producer.flush(30) == 0
+        assert client.flush(30) == 0
         assert len(sent) == len(waiting)
         return sorted(sent, key=lambda one: (one.partition, one.offset))
 

@@ -94,3 +94,12 @@ def polars_schema(schema: AvroSchema) -> pl.Schema:
     frame = pl.from_arrow(arrow_schema(schema).empty_table())
     assert isinstance(frame, pl.DataFrame)
     return frame.schema
+
+
+def required_columns(schema: AvroSchema) -> frozenset[str]:
+    """The columns that are never null."""
+    return frozenset(
+        field.name
+        for field in schema.record.fields
+        if not isinstance(field.node, Nullable) and field.node != Primitive("null")
+    )

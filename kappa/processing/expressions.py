@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 
 import polars as pl
 
@@ -105,6 +105,12 @@ def columns_read(expressions: Iterable[pl.Expr]) -> frozenset[str]:
     """The names of the source columns that these expressions look at."""
     roots = {name for expr in expressions for name in expr.meta.root_names()}
     return frozenset(name for name in roots if not name.startswith("@"))
+
+
+def is_required(expr: pl.Expr, required: Collection[str]) -> bool:
+    """Whether ``expr`` is one of the columns that are never null, perhaps under another name."""
+    plain = expr.meta.undo_aliases()
+    return plain.meta.is_column() and plain.meta.output_name() in required
 
 
 def first_line(error: BaseException) -> str:

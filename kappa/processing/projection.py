@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 
 import polars as pl
@@ -11,7 +11,7 @@ from kappa.errors import DeclarationError
 from kappa.eventtime.watermark import PartitionClock
 from kappa.processing.admission import Storable, admit, event_time, time_refusals
 from kappa.processing.aggregates import Refusal
-from kappa.processing.events import DEAD_SCHEMA, Events, Outcome, dead_letters
+from kappa.processing.events import Events, Outcome, dead_letters
 from kappa.processing.expressions import (
     SYSTEM_COLUMNS,
     Column,
@@ -53,8 +53,8 @@ class Projection:
     latest_by: str | None = None
     where: pl.Expr | None = None
 
-    def bind(self, schema: pl.Schema) -> BoundProjection:
-        """The declaration against the source's columns.
+    def bind(self, schema: pl.Schema, required: Collection[str] = ()) -> BoundProjection:
+        """The declaration against the source's columns, of which ``required`` are never null.
 
         Raises:
             DeclarationError: something declared does not fit these columns.
@@ -198,24 +198,30 @@ class ProjectionFold:
         return frame.select(*self._names, *position, *mark)
 
     def _deletions(self, events: Events) -> tuple[pl.DataFrame, pl.DataFrame]:
-        """Rows that delete their key, and the tombstones whose key cannot be read."""
-        assert self._bound.key is not None
-        text = pl.col("@key").cast(pl.String, strict=False)
-        key = _from_text(text, self._bound.types[self._bound.key])
+        """Rows that delete their key, and the tombstones whose key is none of the table's."""
+        key = self._bound.key
+        assert key is not None
+        text = _from_text(pl.col("@key").cast(pl.String, strict=False), self._bound.types[key])
+        readable, failed = evaluate(events.tombstones, [pl.col("@offset", "@key"), text.alias(key)])
+        other = Refusal(_foreign_key(key).condition, _UNREADABLE_KEY)
+        admitted, refused = admit(readable, [other], [key], self._storable)
         empty = [
             pl.lit(None, dtype).alias(name)
             for name, dtype in self._bound.types.items()
-            if name != self._bound.key
+            if name != key
         ]
-        marked = events.tombstones.with_columns(key.alias(self._bound.key), *empty)
-        unreadable = marked.filter(pl.col(self._bound.key).is_null()).select(
-            "@offset",
-            pl.lit("Refused").alias("error_class"),
-            pl.lit("a tombstone whose key cannot be read").alias("message"),
-        )
-        readable = marked.filter(pl.col(self._bound.key).is_not_null())
-        dead = pl.DataFrame(unreadable, schema=DEAD_SCHEMA)
-        return self._positioned(readable, events.partition, deleted=True), dead
+        dead = pl.concat([_all_unreadable(failed), refused])
+        rows = admitted.with_columns(empty)
+        return self._positioned(rows, events.partition, deleted=True), dead
+
+
+_UNREADABLE_KEY = "a tombstone whose key cannot be read"
+
+
+def _all_unreadable(failed: pl.DataFrame) -> pl.DataFrame:
+    """Dead letters of keys that are no UTF-8, worded as those of other unreadable keys."""
+    reason = {"error_class": "Refused", "message": _UNREADABLE_KEY}
+    return failed.with_columns(pl.lit(text).alias(name) for name, text in reason.items())
 
 
 def _foreign_key(column: str) -> Refusal:

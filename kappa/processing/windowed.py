@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 
 import polars as pl
@@ -20,6 +20,7 @@ from kappa.processing.expressions import (
     Column,
     check_column_name,
     columns_read,
+    is_required,
     named,
     result_type,
 )
@@ -57,8 +58,8 @@ class WindowedAggregate:
     def __post_init__(self) -> None:
         object.__setattr__(self, "allowed_lateness_ms", milliseconds(self.allowed_lateness))
 
-    def bind(self, schema: pl.Schema) -> BoundWindowedAggregate:
-        """The declaration against the source's columns.
+    def bind(self, schema: pl.Schema, required: Collection[str] = ()) -> BoundWindowedAggregate:
+        """The declaration against the source's columns, of which ``required`` are never null.
 
         Raises:
             DeclarationError: something declared does not fit these columns.
@@ -83,7 +84,8 @@ class WindowedAggregate:
             name: _input_type(aggregate, available, f"{where}, aggregate {name!r}")
             for name, aggregate in self.aggregates.items()
         }
-        bound = BoundWindowedAggregate(self, time, keys, key_types, input_types)
+        nullable = frozenset(n for n, e in keys.items() if not is_required(e, required))
+        bound = BoundWindowedAggregate(self, time, keys, key_types, nullable, input_types)
         bound.partials()  # an aggregate refuses an input it cannot take here
         return bound
 
@@ -94,6 +96,7 @@ class BoundWindowedAggregate:
 
     Attributes:
         key_types: the key columns' types, in order.
+        nullable_keys: those of them that may be null.
         input_types: per aggregate the type of its input, None where it takes no column.
     """
 
@@ -101,6 +104,7 @@ class BoundWindowedAggregate:
     time: pl.Expr
     keys: Mapping[str, pl.Expr]
     key_types: Mapping[str, pl.DataType]
+    nullable_keys: frozenset[str]
     input_types: Mapping[str, pl.DataType | None]
 
     def partials(self) -> list[Partial]:

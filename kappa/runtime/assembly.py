@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from kappa import plugins
-from kappa.avro.columns import polars_schema
+from kappa.avro.columns import polars_schema, required_columns
 from kappa.avro.schema import AvroSchema
 from kappa.config import Settings, require_kafka
 from kappa.errors import DeclarationError
@@ -79,7 +79,7 @@ def assemble(
         reader_schema_id = newest.schema_id
     reader = registry.schema(reader_schema_id)
     _check_key(loaded, registry.topic_key(topic))
-    bound = declaration.bind(polars_schema(reader))
+    bound = declaration.bind(polars_schema(reader), required_columns(reader))
     plugin = loaded.plugin
     return Assembly(
         loaded=loaded,

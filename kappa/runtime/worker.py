@@ -34,6 +34,13 @@ from kappa.tables.storable import check_storable
 CHECKPOINT_AFTER_S = 5.0
 """A checkpoint is due after this time at the latest, so that little is lost to a crash."""
 
+STRIDE = 16_384
+"""Records folded of one partition before the one furthest behind is looked for again.
+
+Long enough for whole columns to pay, short enough to keep partitions in step: what they are
+apart at a checkpoint are windows written in several parts, to be merged when the build ends.
+"""
+
 Listener = Callable[[Report], None]
 
 
@@ -122,7 +129,7 @@ class _Worker:
             if fetched is None:
                 run.position = run.target  # only markers or aborted records were left
                 return
-            run.pieces = fetched.split(self._job.batch_size)
+            run.pieces = fetched.split(min(self._job.batch_size, STRIDE))
             raw = next(run.pieces)
         self._take(run, raw)
 

@@ -39,7 +39,7 @@ def layout_of(bound: Bound) -> Layout:
 def _windowed(bound: BoundWindowedAggregate) -> Layout:
     declared = bound.declaration
     keys = [
-        Column(name, sql_type(dtype, name), MergeRule.KEY)
+        Column(name, sql_type(dtype, name), MergeRule.KEY, nullable=name in bound.nullable_keys)
         for name, dtype in bound.key_types.items()
     ]
     start = Column("window_start", TIMESTAMPTZ, MergeRule.KEY, nullable=False)
@@ -59,7 +59,7 @@ def _windowed(bound: BoundWindowedAggregate) -> Layout:
         Column("_event_time", TIMESTAMPTZ, MergeRule.FIXED, nullable=False),
         Column("_watermark", TIMESTAMPTZ, MergeRule.FIXED, nullable=False),
         Column("_late_by_ms", BIGINT, MergeRule.FIXED, nullable=False),
-        *(Column(key.name, key.type, MergeRule.FIXED) for key in keys),
+        *(Column(key.name, key.type, MergeRule.FIXED, nullable=key.nullable) for key in keys),
     ]
     return Layout(
         processor=declared.name,

@@ -30,9 +30,7 @@ def engine(stack: Stack, tmp_path_factory: pytest.TempPathFactory) -> Iterator[E
 
 
 @pytest.fixture(scope="session")
-def site(
-    stack: Stack, engine: Engine, tmp_path_factory: pytest.TempPathFactory
-) -> Iterator[Site]:
+def site(stack: Stack, engine: Engine, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Site]:
     """Where readings with faults are published and replayed; topics and processors get names."""
     plugins = tmp_path_factory.mktemp("plugins")
     with engine.connect() as connection:

@@ -13,6 +13,7 @@ from tests.conftest import Finished
 from tests.faults import (
     BATCH_SIZES,
     DAY_MS,
+    LATEST,
     LINES,
     START_MS,
     TOTALS,
@@ -201,3 +202,46 @@ def test_a_topic_of_nothing_but_poison(site: Site) -> None:
     assert (done.state, done.records, done.dead, done.rows) == ("ready", 50, 50, 0)
     assert site.positions(name) == {0: 50}
     assert len(site.letters(name)) == 50
+
+
+def foreign(schema_id: int) -> list[tuple[Unsent, str, str]]:
+    """What a table of the latest row per key cannot take: its error's class and a word of it."""
+    value = encoded(schema_id, FINE)
+    return [
+        (Unsent(0, b"s2", value), "Refused", "record key"),
+        (Unsent(0, None, value), "Refused", "record key"),
+        (Unsent(0, b"s2", value[:-1]), "Truncated", "at"),
+        (good(schema_id, 0, replace(FINE, sensor="s\0")), "Refused", "NUL"),
+        (good(schema_id, 0, replace(FINE, sensor="long" * 700)), "Refused", "too long"),
+        (Unsent(0, b"\xff\xfe", None), "Refused", "tombstone"),
+        (Unsent(0, None, None), "Refused", "tombstone"),
+        (tombstone(0, "s\0"), "Refused", "NUL"),
+    ]
+
+
+@pytest.mark.parametrize("batch_size", BATCH_SIZES)
+def test_the_latest_row_per_key_of_the_rest_is_right(site: Site, batch_size: int) -> None:
+    topic = site.topic(1)
+    schema_id = site.schema_id(topic)
+    name = site.processor(LATEST, topic)
+    dead: dict[int, tuple[str, str]] = {}
+    truth: dict[str, tuple[int, float]] = {}
+    for round_ in range(3):  # the first is a build, the others merge into its rows
+        for number, (record, error_class, word) in enumerate(foreign(schema_id)):
+            update = replace(FINE, sensor=f"s{number % 5}", code=100 * round_ + number)
+            one, _ = site.publish(topic, [record, good(schema_id, 0, update)])
+            truth[update.sensor] = (update.code, update.value)
+            dead[one.offset] = (error_class, word)
+        site.publish(topic, [tombstone(0, f"s{round_}")])
+        del truth[f"s{round_}"]
+        site.replay(name, batch_size)
+        assert site.latest(name) == truth
+
+        letters = site.letters(name)
+        assert sorted(at for _, at in letters) == sorted(dead)
+        for offset, (error_class, word) in dead.items():
+            letter = letters[0, offset]
+            assert (letter.error_class, word in letter.message) == (error_class, True), letter
+        (row,) = site.partitions(name).values()
+        end = site.ends(topic)[0]
+        assert (row.next_offset, row.records, row.dead) == (end, end, len(dead))

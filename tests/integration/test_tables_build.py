@@ -201,7 +201,7 @@ def test_a_dependent_view_keeps_the_table(engine: Engine, unique: Unique) -> Non
 
 
 def test_the_owner_of_the_view_may_read_a_new_table(engine: Engine, unique: Unique) -> None:
-    layout = items(unique("owned"))
+    layout = customers(unique("owned"))
     role = unique("reader")
     with engine.begin() as conn:
         conn.execute(text(f"CREATE ROLE {role}"))
@@ -210,7 +210,7 @@ def test_the_owner_of_the_view_may_read_a_new_table(engine: Engine, unique: Uniq
         build.create(conn, layout)
         assert catalog.can_select(conn, role, layout.table)
         for offset in range(2):  # in a finish that writes the table anew, too
-            sink.append(conn, layout, item_rows(layout, 1, partition=offset))
+            sink.append(conn, layout, customer_rows([("a", "x", 1, offset, False)]))
         build.finish(conn, layout)
         assert catalog.can_select(conn, role, layout.table)
         conn.execute(text(f"DROP OWNED BY {role}; DROP ROLE {role}"))
