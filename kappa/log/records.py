@@ -53,22 +53,34 @@ class RawBatch:
         A piece ends where the next one's first record lies, so offsets that deliver nothing
         belong to the piece before them.
         """
+        rest: RawBatch | None = self
+        while rest is not None:
+            piece, rest = rest.cut(max_records)
+            yield piece
+
+    def cut(self, records: int) -> tuple[RawBatch, RawBatch | None]:
+        """The first ``records`` records and what is left, None if that is nothing."""
         total = len(self.values)
-        if total <= max_records:
-            yield self
-            return
-        start = self.start_offset
-        for low in range(0, total, max_records):
-            high = min(low + max_records, total)
-            end = self.next_offset if high == total else int(self.offsets[high])
-            yield replace(
-                self,
-                start_offset=start,
-                next_offset=end,
-                offsets=self.offsets[low:high],
-                timestamps=self.timestamps[low:high],
-                keys=self.keys[low:high],
-                values=self.values[low:high],
-                size_bytes=self.size_bytes * high // total - self.size_bytes * low // total,
-            )
-            start = end
+        if total <= records:
+            return self, None
+        middle = int(self.offsets[records])
+        size = self.size_bytes * records // total
+        first = replace(
+            self,
+            next_offset=middle,
+            offsets=self.offsets[:records],
+            timestamps=self.timestamps[:records],
+            keys=self.keys[:records],
+            values=self.values[:records],
+            size_bytes=size,
+        )
+        left = replace(
+            self,
+            start_offset=middle,
+            offsets=self.offsets[records:],
+            timestamps=self.timestamps[records:],
+            keys=self.keys[records:],
+            values=self.values[records:],
+            size_bytes=self.size_bytes - size,
+        )
+        return first, left

@@ -39,7 +39,7 @@ class Outcome:
 
     Attributes:
         clock: the partition's clock after the batch.
-        late: rows for the late table, or None for a kind that has none.
+        late: rows for the late table, None where there are none.
         dead: the dead letters (DEAD_SCHEMA), each by its offset.
         filtered: records that the declaration leaves out.
     """

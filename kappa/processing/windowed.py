@@ -168,8 +168,11 @@ class WindowFold:
         by = overdue(self._window.end(start), watermark, self._declared.allowed_lateness_ms)
         is_late = by >= 0
         placed = admitted.with_columns(start.alias("@window"))
-        late = self._late_rows(events, placed, watermark, by, is_late)
-        self._hold(placed.filter(~is_late) if len(late) else placed)
+        late = None
+        if is_late.any():
+            late = self._late_rows(events, placed, watermark, by, is_late)
+            placed = placed.filter(~is_late)
+        self._hold(placed)
         return Outcome(
             clock=clock.advanced(time, pl.Series([events.max_record_time], dtype=pl.Int64)),
             late=late,

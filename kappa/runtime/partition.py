@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Iterator
+from collections.abc import Callable, Collection
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -41,7 +41,7 @@ class PartitionRun:
         self.target = target
         self.position = claimed.next_offset
         self.clock = PartitionClock(claimed.max_event_time, claimed.max_record_time)
-        self.pieces: Iterator[RawBatch] = iter(())
+        self.waiting: RawBatch | None = None
         self._epoch = claimed.epoch
         self._committed = claimed.next_offset
         self._tally = Tally()

@@ -34,12 +34,8 @@ from kappa.tables.storable import check_storable
 CHECKPOINT_AFTER_S = 5.0
 """A checkpoint is due after this time at the latest, so that little is lost to a crash."""
 
-STRIDE = 16_384
-"""Records folded of one partition before the one furthest behind is looked for again.
-
-Long enough for whole columns to pay, short enough to keep partitions in step: what they are
-apart at a checkpoint are windows written in several parts, to be merged when the build ends.
-"""
+SHORTEST_STRIDE = 8_192
+"""Records folded at once, at least, unless a checkpoint comes first."""
 
 Listener = Callable[[Report], None]
 
@@ -116,22 +112,28 @@ class _Worker:
                 # The partition that is furthest behind in event time goes next: partitions
                 # stay in step and a window's partials meet in memory, not in the database.
                 run = min(unfinished, key=lambda run: run.behind)
-                self._step(run, reader)
+                self._step(run, reader, len(unfinished))
                 if self._due():
                     self._checkpoint(runs, committer)
             self._checkpoint(runs, committer)
             self._settle()
 
-    def _step(self, run: PartitionRun, reader: LogReader) -> None:
-        raw = next(run.pieces, None)
+    def _step(self, run: PartitionRun, reader: LogReader, partitions: int) -> None:
+        raw = run.waiting or reader.next(run.place)
         if raw is None:
-            fetched = reader.next(run.place)
-            if fetched is None:
-                run.position = run.target  # only markers or aborted records were left
-                return
-            run.pieces = fetched.split(min(self._job.batch_size, STRIDE))
-            raw = next(run.pieces)
+            run.position = run.target  # only markers or aborted records were left
+            return
+        raw, run.waiting = raw.cut(self._stride(partitions))
         self._take(run, raw)
+
+    def _stride(self, partitions: int) -> int:
+        """How many records of one partition to fold before looking who is furthest behind.
+
+        Long strides are cheap. Near a checkpoint they get shorter: what partitions are apart
+        then are windows written in several parts, to be merged when the build ends.
+        """
+        left = self._job.batch_size - self._since
+        return max(min(left, max(left // (2 * partitions), SHORTEST_STRIDE)), 1)
 
     def _take(self, run: PartitionRun, raw: RawBatch) -> None:
         keys_at = partial(read_keys, self._kafka, run.topic_id, run.place)

