@@ -12,7 +12,7 @@ from typing import Any
 
 import polars as pl
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import HealthCheck, Phase, given, settings
 from hypothesis import strategies as st
 from sqlalchemy import Connection, Engine
 from sqlalchemy.schema import CreateTable, DropTable
@@ -27,7 +27,10 @@ from kappa.tables.sqltypes import NUMERIC, TIMESTAMPTZ, SqlType, sql_type
 from kappa.tables.storable import check_storable
 
 ANYTHING = settings(
-    max_examples=25, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
+    max_examples=25,
+    deadline=None,
+    phases=(Phase.explicit, Phase.reuse, Phase.generate),  # shrinking two dozen columns is slow
+    suppress_health_check=[HealthCheck.function_scoped_fixture],
 )
 EPOCH = dt.datetime(1970, 1, 1)
 TRICKY = [
