@@ -11,19 +11,9 @@ import pytest
 
 from kappa.errors import CompactedTopic
 from kappa.operations.replay import DEFAULT_BATCH_SIZE
-from tests.faults import (
-    LATEST,
-    LINES,
-    START_MS,
-    TOTALS,
-    Interrupted,
-    Reading,
-    Site,
-    good,
-    tombstone,
-    wait_until,
-)
+from tests.faults import Interrupted, Site, wait_until
 from tests.integration.kafka_scenes import read, whole
+from tests.readings import LATEST, LINES, START_MS, TOTALS, Reading, good, tombstone
 
 PARTITIONS = 2
 SENSORS = 24
@@ -210,12 +200,12 @@ def test_what_adds_up_refuses_a_compacted_topic(site: Site, kept: Compacted, cod
 @pytest.mark.parametrize("batch_size", [1, DEFAULT_BATCH_SIZE])
 def test_updates_and_deletions_reach_a_built_version(site: Site, batch_size: int) -> None:
     register = registers(site)
-    register.write(40)
+    register.write(30)
     name = half_build(site, register.topic)
     assert site.replay(name, batch_size).state == "ready"
     assert site.latest(name) == register.truth
     for deletions in (0.5, 0, 1):
-        register.write(25, deletions)
+        register.write(15, deletions)
         site.replay(name, batch_size)
         assert site.latest(name) == register.truth
     fresh = site.processor(LATEST, register.topic)

@@ -7,18 +7,9 @@ from confluent_kafka.admin import NewPartitions
 
 from kappa.errors import PartitionsChanged
 from kappa.operations.replay import DEFAULT_BATCH_SIZE
-from tests.faults import (
-    LATEST,
-    TOTALS,
-    Interrupted,
-    Sent,
-    Site,
-    expected_totals,
-    good,
-    readings,
-    wait_until,
-)
+from tests.faults import Interrupted, Site, wait_until
 from tests.integration.kafka_scenes import admin, producer
+from tests.readings import LATEST, TOTALS, Sent, expected_totals, good, readings
 
 
 def add_partitions(site: Site, topic: str, total: int) -> None:

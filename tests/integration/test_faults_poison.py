@@ -10,8 +10,8 @@ import pytest
 
 from kappa.avro.wire import header
 from tests.conftest import Finished
-from tests.faults import (
-    BATCH_SIZES,
+from tests.faults import BATCH_SIZES, Site
+from tests.readings import (
     DAY_MS,
     LATEST,
     LINES,
@@ -19,7 +19,6 @@ from tests.faults import (
     TOTALS,
     Reading,
     Sent,
-    Site,
     Unsent,
     encoded,
     expected_totals,
@@ -29,7 +28,7 @@ from tests.faults import (
 )
 
 PARTITIONS = 3
-COUNT = 180
+COUNT = 120
 QUIET = 13
 """The code that LINES leaves out."""
 

@@ -12,13 +12,13 @@ from kappa.avro import schema as avro
 from kappa.errors import IncompatibleSchema, KappaError, UnknownSchema
 from kappa.registry.topic import value_subject
 from tests.conftest import Finished
-from tests.faults import (
+from tests.faults import Site
+from tests.readings import (
     SCHEMA,
     START_MS,
     TOTALS,
     Reading,
     Sent,
-    Site,
     Unsent,
     encoded,
     expected_totals,

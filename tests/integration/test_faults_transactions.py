@@ -11,21 +11,12 @@ import pytest
 
 from kappa.log.history import topic_history
 from kappa.operations.replay import DEFAULT_BATCH_SIZE
-from tests.faults import (
-    LINES,
-    TOTALS,
-    Reading,
-    Sent,
-    Site,
-    expected_totals,
-    good,
-    readings,
-    wait_until,
-)
+from tests.faults import Site, wait_until
 from tests.integration.kafka_scenes import producer
+from tests.readings import LINES, TOTALS, Reading, Sent, expected_totals, good, readings
 
 PARTITIONS = 2
-TRANSACTIONS = 12
+TRANSACTIONS = 8
 ABORTED = 0.3
 
 

@@ -16,18 +16,9 @@ from kappa.errors import (
     UnknownTopic,
 )
 from kappa.log.history import topic_history
-from tests.faults import (
-    TOTALS,
-    Interrupted,
-    Sent,
-    Site,
-    Unsent,
-    expected_totals,
-    good,
-    readings,
-    wait_until,
-)
+from tests.faults import Interrupted, Site, wait_until
 from tests.integration.kafka_scenes import admin
+from tests.readings import TOTALS, Sent, Unsent, expected_totals, good, readings
 
 PARTITIONS = 2
 COUNT = 60
