@@ -11,7 +11,7 @@ import sys
 import tempfile
 import uuid
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -59,12 +59,9 @@ def server_home() -> Iterator[Path]:
         yield Path(name)
 
 
-@pytest.fixture(scope="session")
-def stack() -> Iterator[Stack]:
-    """Running servers: those of the environment, else a development stack of our own."""
-    if "KAPPA_TEST_KAFKA" in os.environ:
-        yield Stack(os.environ["KAPPA_TEST_KAFKA"], os.environ["KAPPA_TEST_POSTGRES"])
-        return
+@contextmanager
+def started() -> Iterator[Stack]:
+    """A development stack of our own, gone afterwards."""
     command = [sys.executable, "-m", "kappa", "dev"]
     with server_home() as home:
         up = subprocess.run([*command, "up", "--json"], cwd=home, capture_output=True, text=True)
@@ -74,6 +71,27 @@ def stack() -> Iterator[Stack]:
             yield Stack(endpoints["bootstrap_servers"], endpoints["postgres_url"])
         finally:
             subprocess.run([*command, "reset", "--yes"], cwd=home, capture_output=True)
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    """Several test processes share one stack, which the process that starts them starts too."""
+    if not getattr(config.option, "numprocesses", None) or "KAPPA_TEST_KAFKA" in os.environ:
+        return
+    servers = ExitStack()
+    stack = servers.enter_context(started())
+    os.environ["KAPPA_TEST_KAFKA"] = stack.bootstrap_servers
+    os.environ["KAPPA_TEST_POSTGRES"] = stack.postgres_url
+    config.add_cleanup(servers.close)
+
+
+@pytest.fixture(scope="session")
+def stack() -> Iterator[Stack]:
+    """Running servers: those of the environment, else a development stack of our own."""
+    if "KAPPA_TEST_KAFKA" in os.environ:
+        yield Stack(os.environ["KAPPA_TEST_KAFKA"], os.environ["KAPPA_TEST_POSTGRES"])
+        return
+    with started() as own:
+        yield own
 
 
 @pytest.fixture(scope="session")

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 
 from kappa import plugins
@@ -84,10 +84,13 @@ def plan(
             found = progress.read(connection, assembly.name, assembly.version)
     finally:
         engine.dispose()
+    # What a version has begun to read is guarded by its own positions, see below.
+    known = {row.partition for row in found}
+    unread = replace(
+        history, partitions=tuple(p for p in history.partitions if p.partition not in known)
+    )
     overridden = require_complete(
-        history,
-        accept_compacted=assembly.accepts_compacted,
-        allow_truncated=allow_truncated or bool(record and record.overrides),
+        unread, accept_compacted=assembly.accepts_compacted, allow_truncated=allow_truncated
     )
     if record is not None:
         records.check_identity(record, assembly.fingerprint)

@@ -69,13 +69,7 @@ def execute(
 
     try:
         with engine.begin() as connection:
-            if plan.state is None:
-                _create(connection, plan)
-            elif plan.state is State.FAILED:
-                records.transition(
-                    connection, plan.assembly.name, plan.assembly.version, State.BUILDING
-                )
-            _register(connection, plan)
+            _begin(connection, plan)
         jobs = _jobs(plan, workers, batch_size)
         if jobs:
             run_jobs(jobs, listen)
@@ -97,6 +91,18 @@ def _outlasted(plan: Plan, seconds: float) -> tuple[str, ...]:
         f"the build took longer than delete.retention.ms of {plan.history.topic}: deletions"
         " made meanwhile may be missing; raise it and replay a new version",
     )
+
+
+def _begin(connection: Connection, plan: Plan) -> None:
+    """Makes the version, or goes on with it, and registers the partitions it does not know."""
+    name, version = plan.assembly.name, plan.assembly.version
+    if plan.state is None:
+        _create(connection, plan)
+    elif plan.state is State.FAILED:
+        records.transition(connection, name, version, State.BUILDING)
+    if plan.state is not None and plan.overridden:
+        records.add_overrides(connection, name, version, plan.overridden)
+    _register(connection, plan)
 
 
 def _create(connection: Connection, plan: Plan) -> None:

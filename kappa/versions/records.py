@@ -190,6 +190,13 @@ def transition(conn: Connection, processor: str, version: int, to: State) -> Sta
     return now
 
 
+def add_overrides(conn: Connection, processor: str, version: int, lines: Sequence[str]) -> None:
+    """Records guards that were overridden for a version that exists already, for good."""
+    added = sa.type_coerce(list(lines), _version.c.overrides.type)
+    overrides = _version.c.overrides.op("||")(added)
+    conn.execute(sa.update(_version).where(_is(processor, version)).values(overrides=overrides))
+
+
 def make_ready(
     conn: Connection,
     processor: str,

@@ -52,7 +52,10 @@ def test_an_unknown_processor_or_version(kappa: Kappa, shop: Shop) -> None:
 
 
 def test_the_broker_is_down(kappa: Kappa, shop: Shop) -> None:
-    down = {"KAPPA_KAFKA__BOOTSTRAP_SERVERS": NOWHERE}
+    down = {
+        "KAPPA_KAFKA__BOOTSTRAP_SERVERS": NOWHERE,
+        "KAPPA_KAFKA__DEFAULT_API_TIMEOUT_MS": "2000",
+    }
     refused(kappa("replay", shop.processor, env=down), 5, NOWHERE)
     refused(kappa("topics", "list", env=down), 5, NOWHERE)
     refused(kappa("produce", shop.topic, stdin="{}\n", env=down), 5, NOWHERE)

@@ -235,3 +235,13 @@ def test_a_deleted_topic(site: Site, topic: str, sent: list[Sent]) -> None:
     error = refused(site, name, UnknownTopic)
     assert error.detail["topic"] == topic
     check_totals(site, name, sent)
+
+
+def test_what_a_version_has_read_may_go(site: Site, topic: str, sent: list[Sent]) -> None:
+    name = built(site, topic)
+    for partition, position in site.positions(name).items():
+        delete_records(site.kafka, topic, partition, position)
+    assert site.replay(name).records == 0
+    more = site.publish(topic, records(site, topic, seed=3))
+    assert site.replay(name).records == len(more)
+    check_totals(site, name, [*sent, *more])
