@@ -33,6 +33,8 @@ _SETTINGS = {
     "maintenance_work_mem": "256MB",
     "max_wal_size": "4GB",  # a replay writes gigabytes: no checkpoint per 64 MB of them
     "checkpoint_timeout": "15min",
+    "wal_level": "minimal",  # nobody replicates from here
+    "max_wal_senders": "0",
     "random_page_cost": "1.1",
     "timezone": "UTC",
     "log_timezone": "UTC",

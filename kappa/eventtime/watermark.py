@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+import numpy as np
 import polars as pl
 
 
@@ -37,10 +38,10 @@ def watermarks(event_time: pl.Series, clock: PartitionClock, out_of_orderness: i
 
     ``event_time`` has no nulls; ``clock`` is the partition's before the first of them.
     """
-    running = event_time.cum_max()
+    running = np.maximum.accumulate(event_time.to_numpy())
     if clock.max_event_time is not None:
-        running = running.clip(lower_bound=clock.max_event_time)
-    return running - out_of_orderness
+        running = np.maximum(running, clock.max_event_time)
+    return pl.Series(running - out_of_orderness, dtype=pl.Int64)
 
 
 def _later(so_far: int | None, times: pl.Series | None) -> int | None:

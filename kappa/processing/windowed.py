@@ -190,10 +190,12 @@ class WindowFold:
         return pl.concat([merged.select(*self._keys, start), stored], how="horizontal")
 
     def _hold(self, placed: pl.DataFrame) -> None:
+        # The usual value is 0 or 1 and the largest possible, or no other sums up to it: see
+        # Partial.usual. So the sum tells, and costs next to nothing.
         unusual = [
             p.column
             for p in self._partials
-            if not p.internal or bool((placed[p.column].ne_missing(p.usual)).any())
+            if not p.internal or placed[p.column].sum() != p.usual * len(placed)
         ]
         self._pending.append(placed.select(*self._group, *unusual))
         if self.buffered > COMPACT_AT_ROWS:
@@ -204,7 +206,8 @@ class WindowFold:
             return
         rows = self._aligned()
         merged = [merging(p) for p in self._partials if p.column in rows.columns]
-        self._pending = [rows.group_by(self._group).agg(merged)]
+        grouped = rows.lazy().group_by(self._group).agg(merged)
+        self._pending = [grouped.collect(engine="streaming")]
 
     def _aligned(self) -> pl.DataFrame:
         """All held rows as one frame; a column left out of some holds its usual value there."""

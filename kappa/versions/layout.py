@@ -65,8 +65,9 @@ def _windowed(bound: BoundWindowedAggregate) -> Layout:
         processor=declared.name,
         version=declared.version,
         kind=Kind.AGGREGATE,
-        columns=(*keys, start, *partials),
-        key=(*(key.name for key in keys), start.name),
+        # Time first: what is written at one time lies together, in a build as well as live.
+        columns=(start, *keys, *partials),
+        key=(start.name, *(key.name for key in keys)),
         view=tuple(shown),
         late=tuple(late),
     )

@@ -59,11 +59,11 @@ def append() -> Bound:
 
 def test_a_windowed_aggregate_stores_partials_and_shows_what_was_asked_for() -> None:
     layout = layout_of(windowed())
-    assert layout.key == ("product", "size", "window_start")
+    assert layout.key == ("window_start", "product", "size")
     assert [(c.name, c.type.name) for c in layout.columns] == [
+        ("window_start", "timestamp with time zone"),
         ("product", "text"),
         ("size", "integer"),
-        ("window_start", "timestamp with time zone"),
         ("orders", "bigint"),
         ("revenue__units", "numeric"),
         ("paid__units", "numeric"),
