@@ -66,6 +66,9 @@ def check_storable(frame: pl.DataFrame, columns: Sequence[Column]) -> tuple[Refu
     checks = [*_column_checks(frame, columns), *_key_checks(frame, columns)]
     if not checks:
         return ()
+    failing = frame.select(c.fails.any().alias(str(number)) for number, c in enumerate(checks))
+    if not any(failing.row(0)):
+        return ()
     verdicts = frame.select(
         check.fails.fill_null(value=False).alias(str(number)) for number, check in enumerate(checks)
     )

@@ -204,7 +204,8 @@ def same(left: Any, right: Any) -> bool:
     if isinstance(left, float):
         return left == right or (math.isnan(left) and math.isnan(right))
     if isinstance(left, datetime) and isinstance(right, int):
-        return (left - datetime(1970, 1, 1, tzinfo=UTC)) // timedelta(microseconds=1) * 1000 == right
+        since = left - datetime(1970, 1, 1, tzinfo=UTC)
+        return since // timedelta(microseconds=1) * 1000 == right
     if isinstance(left, str) and isinstance(right, bytes):
         return left == str(uuid.UUID(bytes=right))
     if isinstance(left, str) and not isinstance(right, str):
