@@ -1,1 +1,1 @@
-"""TODO"""
+"""Kafka: topics and their history, columnar fetch, publishing."""
