@@ -14,6 +14,7 @@ from kappa.errors import (
     TopicRecreated,
 )
 from kappa.log.history import TopicHistory, require_complete, topic_history
+from kappa.registry.topic import TopicRegistry
 from kappa.runtime.assembly import Assembly, assemble, registry_of
 from kappa.tables import progress
 from kappa.tables.bookkeeping import require_current
@@ -49,6 +50,7 @@ class Plan:
     """
 
     settings: Settings
+    registry: TopicRegistry
     assembly: Assembly
     history: TopicHistory
     state: State | None
@@ -99,6 +101,7 @@ def plan(
     building = record is None or record.state in (State.BUILDING, State.FAILED)
     return Plan(
         settings=settings,
+        registry=registry,
         assembly=assembly,
         history=history,
         state=record.state if record else None,

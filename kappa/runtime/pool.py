@@ -11,12 +11,18 @@ from multiprocessing.connection import Connection, wait
 from multiprocessing.process import BaseProcess
 
 from kappa.errors import KappaError, WorkerDied
+from kappa.registry.topic import TopicRegistry
+from kappa.runtime.assembly import Assembly
 from kappa.runtime.job import Job, Report
-from kappa.runtime.worker import Listener, run_job
+from kappa.runtime.worker import Listener, run_assembled, run_job
 
 
-def run_jobs(jobs: Sequence[Job], listener: Listener) -> None:
+def run_jobs(
+    jobs: Sequence[Job], assembly: Assembly, registry: TopicRegistry, listener: Listener
+) -> None:
     """Runs all jobs to their end; ``listener`` hears of every checkpoint in this thread.
+
+    A single job uses this process's ``assembly``; each worker process puts its own together.
 
     Raises:
         WorkerDied: a worker process ended without saying why.
@@ -24,7 +30,7 @@ def run_jobs(jobs: Sequence[Job], listener: Listener) -> None:
             that was committed.
     """
     if len(jobs) == 1:
-        run_job(jobs[0], listener)
+        run_assembled(jobs[0], assembly, registry, listener)
         return
     # Polars sizes its thread pool when it is imported, which in a spawned process is later.
     share = max(1, (os.cpu_count() or 1) // len(jobs))

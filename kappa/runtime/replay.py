@@ -72,7 +72,7 @@ def execute(
             _begin(connection, plan)
         jobs = _jobs(plan, workers, batch_size)
         if jobs:
-            run_jobs(jobs, listen)
+            run_jobs(jobs, plan.assembly, plan.registry, listen)
         _check_history_after(plan)
         seconds = time.monotonic() - began
         state, rows = _finish(engine, plan, seconds)

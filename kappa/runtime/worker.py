@@ -21,6 +21,7 @@ from kappa.log.reader import LogReader
 from kappa.log.records import RawBatch
 from kappa.plugins import find, load
 from kappa.processing.events import Fold
+from kappa.registry.topic import TopicRegistry
 from kappa.runtime.assembly import Assembly, assemble, registry_of
 from kappa.runtime.checkpoint import Checkpoint, commit
 from kappa.runtime.job import Job, Report
@@ -50,7 +51,13 @@ def run_job(job: Job, listener: Listener) -> None:
     """
     registry = registry_of(job.settings)
     loaded = load(find(job.name, job.version))
-    assembly = assemble(loaded, registry, job.reader_schema_id)
+    run_assembled(job, assemble(loaded, registry, job.reader_schema_id), registry, listener)
+
+
+def run_assembled(
+    job: Job, assembly: Assembly, registry: TopicRegistry, listener: Listener
+) -> None:
+    """``run_job`` where its version has been put together already."""
     engine = connect(require_postgres(job.settings))
     try:
         runs = _claim(engine, job)
