@@ -14,7 +14,7 @@ from kappa.avro.keys import key_bytes
 from kappa.avro.nodes import Field
 from kappa.publishing.chunks import BadLine, Chunk, Raw, Tombstone
 from kappa.publishing.columns import convert
-from kappa.registry.topic import Registered, TopicRegistry
+from kappa.registry.topic import Registered, TopicRegistry, value_subject
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,7 +52,7 @@ class Target:
     """
 
     def __init__(self, registry: TopicRegistry, topic: str) -> None:
-        registered: Registered = registry.latest(f"{topic}-value")
+        registered: Registered = registry.latest(value_subject(topic))
         self.topic = topic
         self.schema_id = registered.schema_id
         self.key = registry.topic_key(topic)
