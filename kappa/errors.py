@@ -5,8 +5,10 @@
     ├── PluginError
     │   ├── UnknownProcessor       no installed entry point has this name or version
     │   ├── PluginLoadError        the plugin's module raised while it was loaded
-    │   └── DeclarationError       the processor's declaration cannot work
-    │       └── InvalidName        a name PostgreSQL would cut or kappa uses itself
+    │   ├── DeclarationError       the processor's declaration cannot work
+    │   │   └── InvalidName        a name PostgreSQL would cut or kappa uses itself
+    │   ├── InvalidValue           what a handler wrote is not of the declared type
+    │   └── AggregateFailed        a function of the user's own aggregate raised
     ├── LogError
     │   ├── BrokerUnavailable      no broker answered
     │   ├── InvalidTopicName       a name Kafka does not allow
@@ -35,6 +37,7 @@
     ├── VersionError
     │   ├── UnknownVersion
     │   ├── FingerprintChanged     other code under the same version number
+    │   ├── StateSchemaChanged     what is stored of keys cannot be read with this declaration
     │   ├── IllegalTransition      not allowed in the version's present state
     │   ├── NotCaughtUp            behind what readers have already seen
     │   ├── ViewIncompatible       the view's columns would change under its readers
@@ -95,6 +98,14 @@ class DeclarationError(PluginError):
 
 
 class InvalidName(DeclarationError):
+    pass
+
+
+class InvalidValue(PluginError):
+    pass
+
+
+class AggregateFailed(PluginError):
     pass
 
 
@@ -207,6 +218,10 @@ class UnknownVersion(VersionError):
 
 
 class FingerprintChanged(VersionError):
+    pass
+
+
+class StateSchemaChanged(VersionError):
     pass
 
 

@@ -17,12 +17,13 @@ from dataclasses import dataclass
 from importlib.metadata import EntryPoint, entry_points
 
 from kappa.errors import DeclarationError, PluginLoadError, UnknownProcessor
+from kappa.processing.keyed import KeyedProcessor
 from kappa.processing.projection import Projection
 from kappa.processing.windowed import WindowedAggregate
 
 GROUP = "kappa.processors"
 
-Declaration = WindowedAggregate | Projection
+Declaration = WindowedAggregate | Projection | KeyedProcessor
 
 _NAME = re.compile(r"(?P<name>.+)\.v(?P<version>[1-9][0-9]*)")
 
@@ -106,6 +107,8 @@ def load(plugin: Plugin) -> Loaded:
     entry = EntryPoint(f"{plugin.name}.v{plugin.version}", plugin.object_path, GROUP)
     try:
         declaration = entry.load()
+        if isinstance(declaration, type) and issubclass(declaration, KeyedProcessor):
+            declaration = declaration()
     except DeclarationError:
         raise
     except Exception as error:  # a plugin may raise anything while it is imported
@@ -119,7 +122,7 @@ def load(plugin: Plugin) -> Loaded:
     if not isinstance(declaration, Declaration):
         raise DeclarationError(
             f"{plugin.object_path} is a {type(declaration).__name__}, not a processor",
-            hint="the entry point names a Projection or a WindowedAggregate",
+            hint="the entry point names a Projection, a WindowedAggregate or a KeyedProcessor",
         )
     if (declaration.name, declaration.version) != (plugin.name, plugin.version):
         raise DeclarationError(

@@ -164,7 +164,8 @@ def plugin(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[[str, st
     """Installs a module of processors for this process and this test's kappa processes.
 
     Its processors are announced by the names the module gives them: every line
-    ``x = Projection(`` or ``x = WindowedAggregate(`` is followed by a name and a version.
+    ``x = Projection(``, ``x = WindowedAggregate(`` or ``class X(KeyedProcessor):`` is followed
+    by a name and a version.
     """
     directory = tmp_path / "plugins"
     directory.mkdir()
@@ -175,7 +176,7 @@ def plugin(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[[str, st
         info.mkdir(parents=True, exist_ok=True)
         (directory / f"{module}.py").write_text(code)
         (info / "METADATA").write_text(f"Metadata-Version: 2.1\nName: {module}\nVersion: 1.0\n")
-        found = _DECLARED.findall(code)
+        found = [*_DECLARED.findall(code), *_CLASSES.findall(code)]
         entries = [f"{name}.v{version} = {module}:{var}" for var, name, version in found]
         (info / "entry_points.txt").write_text("\n".join(["[kappa.processors]", *entries]))
 
@@ -184,4 +185,7 @@ def plugin(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[[str, st
 
 _DECLARED = re.compile(
     r"^(\w+) = (?:Projection|WindowedAggregate)\(\s*name=\"(\w+)\",\s*version=(\d+)", re.MULTILINE
+)
+_CLASSES = re.compile(
+    r"^class (\w+)\(KeyedProcessor\):\s*name, version = \"(\w+)\", (\d+)", re.MULTILINE
 )

@@ -136,6 +136,7 @@ class Site:
         name: str,
         batch_size: int = DEFAULT_BATCH_SIZE,
         *,
+        version: int = 1,
         workers: int = 1,
         allow_truncated: bool = False,
         once_planned: Callable[[], object] = lambda: None,
@@ -160,7 +161,7 @@ class Site:
         return replay(
             self.settings,
             name,
-            1,
+            version,
             workers=workers,
             batch_size=batch_size,
             allow_truncated=allow_truncated,

@@ -95,12 +95,13 @@ def open_shop(
     *,
     records: Sequence[dict[str, Any]] = (),
     partitions: int = 3,
+    code: str = PROCESSORS,
 ) -> Shop:
     """Migrates the database, makes the topic, publishes the records, installs the processor."""
     shop = Shop(unique("orders"), unique("revenue"))
     schema = directory / "order.avsc"
     schema.write_text(json.dumps(SCHEMA))
-    plugin(f"plugin_{shop.processor}", PROCESSORS.format(name=shop.processor, topic=shop.topic))
+    plugin(f"plugin_{shop.processor}", code.format(name=shop.processor, topic=shop.topic))
     db.upgrade(settings)
     topics.create(settings, shop.topic, partitions=partitions, schema_file=schema, key="customer")
     if records:

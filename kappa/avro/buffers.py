@@ -23,7 +23,16 @@ def offsets_of(array: pa.Array) -> NDArray[np.int32]:
 def bytes_of(array: pa.Array) -> NDArray[np.uint8]:
     """The bytes of all strings, one after the other."""
     buffer = array.buffers()[2]
-    return np.frombuffer(buffer if buffer is not None else b"", dtype=np.uint8)
+    data = np.frombuffer(buffer if buffer is not None else b"", dtype=np.uint8)
+    return data[: offsets_of(array)[-1]]
+
+
+def valid_of(array: pa.Array) -> NDArray[np.bool_] | None:
+    """Which values are not null; None if all are."""
+    if not array.null_count:
+        return None
+    bits = np.frombuffer(array.buffers()[0], dtype=np.uint8)
+    return np.unpackbits(bits, count=len(array), bitorder="little").view(np.bool_)
 
 
 def numbers_of(array: pa.Array) -> NDArray[np.int64]:

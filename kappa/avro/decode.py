@@ -1,9 +1,9 @@
 """Batches of framed values to the reader's columns, whoever wrote them.
 
 Each value names its writer's schema. How a writer's columns become the reader's is worked out
-once per schema id; then a batch is decoded whole. Where that fails it is tried in ever smaller
-parts, until the values to blame stand nearly alone; the reference decoder decides about those.
-So a bad value is reported by its position, and never spoils the others.
+once per schema id; then a batch is decoded in large blocks. Where that fails it is tried in ever
+smaller parts, until the values to blame stand nearly alone; the reference decoder decides about
+those. So a bad value is reported by its position, and never spoils the others.
 """
 
 from __future__ import annotations
@@ -19,6 +19,7 @@ from numpy.typing import NDArray
 from kappa.avro.columns import polars_schema
 from kappa.avro.cursor import Undecodable
 from kappa.avro.schema import AvroSchema
+from kappa.avro.values import Values, blocks
 from kappa.avro.wire import HEADER_BYTES, MAGIC
 from kappa.avro.writer import Columns, Writer
 
@@ -56,6 +57,17 @@ class Decoded:
     schema_ids: frozenset[int]
 
 
+@dataclass(frozen=True, slots=True)
+class _Part:
+    """A decoded part of a batch, its positions those in the batch."""
+
+    frame: pl.DataFrame
+    rows: NDArray[np.int64]
+    tombstones: NDArray[np.int64]
+    failures: list[Failure]
+    schema_ids: frozenset[int]
+
+
 class BatchDecoder:
     """Decodes batches to one reader's columns. Remembers every writer it has met.
 
@@ -80,28 +92,44 @@ class BatchDecoder:
         self._writers: dict[int, Writer] = {}
 
     def decode(self, values: Sequence[bytes | None]) -> Decoded:
-        """Decodes a batch.
+        """Decodes a batch, which may be a list or an Arrow or Polars column.
 
         Raises:
             UnknownSchema: a value names a schema that is not registered.
             IncompatibleSchema: a value's schema cannot be read as the reader's.
         """
-        present, kept, size = _present(values)
-        likely = schema_id_of(present[0]) if present else None
+        parts: list[_Part] = []
+        count = 0
+        for block in blocks(values):
+            parts.append(self._block(block, count))
+            count += len(block)
+        frames = [part.frame for part in parts if len(part.frame)]
+        frame = pl.concat(frames, rechunk=True) if frames else self._empty
+        rows = _end_to_end([part.rows for part in parts])
+        return Decoded(
+            frame,
+            None if len(rows) == count else rows,
+            _end_to_end([part.tombstones for part in parts]),
+            tuple(failure for part in parts for failure in part.failures),
+            frozenset().union(*(part.schema_ids for part in parts)),
+        )
+
+    def _block(self, block: pa.BinaryArray, begin: int) -> _Part:
+        """Decodes a part of a batch whose first value is at position ``begin`` of it."""
+        rows, tombstones = _places(block, begin)
+        present = Values(block.drop_null() if block.null_count else block)
+        likely = schema_id_of(present.first) if len(present) else None
         if likely is not None:
             writer = self._writer(likely)
-            columns = writer.accept(present, size)
+            columns = writer.accept(present)
             if columns is not None:
                 frame = self._frame(writer.resolved(columns))
-                return Decoded(frame, kept, _absent(values, kept), (), frozenset({likely}))
-        return self._carefully(values, present, kept)
+                return _Part(frame, rows, tombstones, [], frozenset({likely}))
+        return self._carefully(present.to_list(), rows, tombstones)
 
     def _carefully(
-        self,
-        values: Sequence[bytes | None],
-        present: list[bytes],
-        kept: NDArray[np.int64] | None,
-    ) -> Decoded:
+        self, present: list[bytes], places: NDArray[np.int64], tombstones: NDArray[np.int64]
+    ) -> _Part:
         """Each value to its writer, and each writer's in parts."""
         found = _Found()
         groups = _by_writer(present, found)
@@ -116,17 +144,10 @@ class BatchDecoder:
         if len(groups) > 1:
             order = np.argsort(rows)
             frame, rows = frame[order], rows[order]
-        places = np.arange(len(values)) if kept is None else kept
-        return Decoded(
-            frame,
-            None if len(rows) == len(values) else places[rows],
-            _absent(values, kept),
-            tuple(
-                Failure(int(places[number]), *what)
-                for number, what in sorted(found.failures.items())
-            ),
-            frozenset(groups),
-        )
+        failures = [
+            Failure(int(places[number]), *what) for number, what in sorted(found.failures.items())
+        ]
+        return _Part(frame, places[rows], tombstones, failures, frozenset(groups))
 
     def _writer(self, schema_id: int) -> Writer:
         if schema_id not in self._writers:
@@ -211,8 +232,7 @@ def _in_parts(
 def _at_once(
     writer: Writer, values: list[bytes], members: list[int], found: _Found
 ) -> Columns | None:
-    chosen = [values[number] for number in members]
-    columns = writer.accept(chosen, sum(map(len, chosen)))
+    columns = writer.accept(Values.of([values[number] for number in members]))
     if columns is not None:
         found.rows.extend(members)
     return columns
@@ -232,20 +252,13 @@ def _one_by_one(
     return writer.columns(rows) if rows else None
 
 
-def _present(
-    values: Sequence[bytes | None],
-) -> tuple[list[bytes], NDArray[np.int64] | None, int]:
-    """The values that are there, their positions (None if all are), and their length together."""
-    try:  # measuring them tells of absent ones at no cost
-        size = sum(map(len, values))  # type: ignore[arg-type]
-    except TypeError:
-        kept = [position for position, value in enumerate(values) if value is not None]
-        present = [value for value in values if value is not None]
-        return present, np.array(kept, dtype=np.int64), sum(map(len, present))
-    return list(values), None, size  # type: ignore[arg-type]
+def _places(block: pa.BinaryArray, begin: int) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+    """The positions of a block's values, and of those that are absent."""
+    if not block.null_count:
+        return np.arange(begin, begin + len(block)), np.empty(0, dtype=np.int64)
+    valid = block.is_valid().to_numpy(zero_copy_only=False)
+    return begin + np.flatnonzero(valid), begin + np.flatnonzero(~valid)
 
 
-def _absent(values: Sequence[bytes | None], kept: NDArray[np.int64] | None) -> NDArray[np.int64]:
-    if kept is None:
-        return np.empty(0, dtype=np.int64)
-    return np.delete(np.arange(len(values), dtype=np.int64), kept)
+def _end_to_end(parts: list[NDArray[np.int64]]) -> NDArray[np.int64]:
+    return np.concatenate([np.empty(0, dtype=np.int64), *parts])

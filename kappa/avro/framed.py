@@ -1,7 +1,9 @@
-"""A writer's schema as the vectorised decoder is given it: in front the frame, behind it the
-record with every type replaced by one that has the same encoding and keeps every bit.
+"""A writer's schema as the vectorised decoder is given it: an array of records, each in front
+the frame, behind it the record with every type replaced by one that has the same encoding and
+keeps every bit.
 
-    frame                a long (the magic byte) and a float (the schema id)
+    frame                a float (the schema id) as a union's first branch: the magic byte is its
+                         index
     int, enum            long: an int out of range and a wrong index must show, not wrap
     bytes                string
     fixed                a record of doubles and at most one float
@@ -22,8 +24,6 @@ from kappa.avro.nodes import Array, Enum, Fixed, Map, Node, Nullable, Primitive,
 MAX_FIXED_BYTES = 64
 """A longer fixed would need more columns than it is worth."""
 
-FRAME_FIELDS = 2
-
 _STAND_INS = {"int": "long", "bytes": "string"}
 _Schema = Any
 
@@ -41,15 +41,30 @@ def is_vectorised(node: Node) -> bool:
 
 
 def framed_schema(writer: Record) -> str:
-    """The JSON text of the schema to decode framed values with."""
+    """The JSON text of the schema to decode ``framed_values`` with."""
     document = _Namer().schema(writer)
-    document["fields"][:0] = [{"name": "m", "type": "long"}, {"name": "i", "type": "float"}]
-    return json.dumps(document)
+    document["fields"].insert(0, {"name": "i", "type": ["float", "null"]})
+    values = {"name": "values", "type": {"type": "array", "items": document}}
+    return json.dumps({"type": "record", "name": "Values", "fields": [values]})
+
+
+def framed_values(count: int, values: memoryview) -> bytes:
+    """A datum of ``framed_schema``: values that lie one after the other, as one array of them."""
+    return b"".join((_varint(count), values, b"\0"))
 
 
 def id_bits(schema_id: int) -> int:
     """A schema id as the bits of the float that its four bytes are read as."""
     return int(struct.unpack("<I", struct.pack(">I", schema_id))[0])
+
+
+def _varint(number: int) -> bytes:
+    out = bytearray()
+    zigzag = number << 1
+    while zigzag > 0x7F:
+        out.append(zigzag & 0x7F | 0x80)
+        zigzag >>= 7
+    return bytes([*out, zigzag])
 
 
 class _Namer:

@@ -2,9 +2,10 @@
 
 On the way everything is checked that the decoder lets pass: text that is not UTF-8, integers
 and enum indexes out of range, times outside the day, malformed uuids, decimals with too many
-digits. And the bytes are counted that the values take in their shortest encoding. That is a
-lower bound of what was consumed for them, which is at most the length of the data: if the two
-ends meet, every datum was consumed whole and nothing in it was encoded in an unusual way.
+digits. And the bytes are counted that each row's values take in their shortest encoding. That
+is a lower bound of what was consumed for them, and all that was consumed is at most the data:
+if the count of every row is the length of its datum, every datum was consumed whole, none ran
+into the next, and nothing was encoded in an unusual way.
 """
 
 from __future__ import annotations
@@ -24,31 +25,26 @@ from kappa.avro.buffers import (
     offsets_of,
     retyped,
     struct_of,
+    valid_of,
 )
 from kappa.avro.columns import decoded_type
 from kappa.avro.decimals import decimals_of_bytes, decimals_of_fixed
 from kappa.avro.limits import DAY, INT
 from kappa.avro.nodes import Array, Enum, Fixed, Map, Node, Nullable, Primitive, Record
 from kappa.avro.uuids import TEXT_LENGTH, canonical
-from kappa.avro.widths import block_bytes, varint_bytes
+from kappa.avro.widths import Mask, Sizes, varint_widths
 
 _WIDTHS = {"null": 0, "boolean": 1, "float": 4, "double": 8}
+_ASCII = 0x7F
 
 
 class Doubtful(Exception):
     """Some value of the batch is wrong, or encoded in a way that has to be looked at."""
 
 
-class Tally:
-    """Counts the bytes of shortest encodings."""
-
-    def __init__(self, start: int) -> None:
-        self.bytes = start
-
-
-Lift = Callable[[pa.Array, int, Tally], pa.Array]
-"""Takes a column and how many of its values were written: inside a record that is null, none
-was, whatever the column holds there."""
+Lift = Callable[[pa.Array, Mask, Sizes], pa.Array]
+"""Takes a column and which of its values were written: inside a record that is null, none was,
+whatever the column holds there. Adds to the sizes what each takes."""
 
 
 def lift(node: Node) -> Lift:
@@ -77,8 +73,8 @@ def lift(node: Node) -> Lift:
 
 
 def _constant(width: int) -> Lift:
-    def apply(column: pa.Array, written: int, tally: Tally) -> pa.Array:
-        tally.bytes += width * written
+    def apply(column: pa.Array, written: Mask, sizes: Sizes) -> pa.Array:
+        sizes.add(width, written)
         return column
 
     return apply
@@ -93,8 +89,8 @@ def _integers(node: Primitive) -> Lift:
 
 
 def _longs(type_: pa.DataType) -> Lift:
-    def apply(column: pa.Array, written: int, tally: Tally) -> pa.Array:
-        tally.bytes += varint_bytes(_present(column))
+    def apply(column: pa.Array, written: Mask, sizes: Sizes) -> pa.Array:
+        sizes.add_varints(numbers_of(column), written)
         return column if type_ == column.type else retyped(column, type_)
 
     return apply
@@ -104,23 +100,21 @@ def _whole_numbers(low: int, high: int, type_: pa.DataType) -> Lift:
     """Integers from ``low`` to below ``high``."""
     narrow = type_.bit_width == 32
 
-    def apply(column: pa.Array, written: int, tally: Tally) -> pa.Array:
-        values = _present(column)
-        if len(values) and not (low <= values.min() and values.max() < high):
+    def apply(column: pa.Array, written: Mask, sizes: Sizes) -> pa.Array:
+        values = numbers_of(column)
+        present = values if written is None else values[written]
+        if len(present) and not (low <= present.min() and present.max() < high):
             raise Doubtful
-        tally.bytes += varint_bytes(values)
-        return retyped(column.cast(pa.int32()) if narrow else column, type_)
+        sizes.add_varints(values, written)
+        return retyped(column.cast(pa.int32(), safe=False) if narrow else column, type_)
 
     return apply
 
 
 def _texts(*, uuid: bool) -> Lift:
-    def apply(column: pa.Array, written: int, tally: Tally) -> pa.Array:
-        _count_lengths(column, tally)
-        try:
-            column.validate(full=True)
-        except pa.ArrowInvalid:
-            raise Doubtful from None
+    def apply(column: pa.Array, written: Mask, sizes: Sizes) -> pa.Array:
+        _count_lengths(column, written, sizes)
+        _require_text(column)
         return _uuids(column) if uuid else column
 
     return apply
@@ -140,8 +134,8 @@ def _uuids(column: pa.Array) -> pa.Array:
 def _binary(node: Primitive) -> Lift:
     type_ = decoded_type(node)
 
-    def apply(column: pa.Array, written: int, tally: Tally) -> pa.Array:
-        _count_lengths(column, tally)
+    def apply(column: pa.Array, written: Mask, sizes: Sizes) -> pa.Array:
+        _count_lengths(column, written, sizes)
         column = retyped(column, pa.binary())
         return column if pa.types.is_binary(type_) else _known(decimals_of_bytes(column, type_))
 
@@ -151,8 +145,8 @@ def _binary(node: Primitive) -> Lift:
 def _fixed(node: Fixed) -> Lift:
     type_ = decoded_type(node)
 
-    def apply(column: pa.Array, written: int, tally: Tally) -> pa.Array:
-        tally.bytes += node.size * written
+    def apply(column: pa.Array, written: Mask, sizes: Sizes) -> pa.Array:
+        sizes.add(node.size, written)
         rows = np.zeros((len(column), node.size), dtype=np.uint8)
         at = 0
         for number in range(column.type.num_fields):
@@ -168,9 +162,10 @@ def _fixed(node: Fixed) -> Lift:
 
 
 def _nullable(inner: Lift) -> Lift:
-    def apply(column: pa.Array, written: int, tally: Tally) -> pa.Array:
-        tally.bytes += written
-        return inner(column, len(column) - column.null_count, tally)
+    def apply(column: pa.Array, written: Mask, sizes: Sizes) -> pa.Array:
+        sizes.add(1, written)
+        valid = valid_of(column)
+        return inner(column, written if valid is None else valid, sizes)
 
     return apply
 
@@ -179,9 +174,9 @@ def _record(node: Record) -> Lift:
     type_ = decoded_type(node)
     members = [lift(field.node) for field in node.fields]
 
-    def apply(column: pa.Array, written: int, tally: Tally) -> pa.Array:
+    def apply(column: pa.Array, written: Mask, sizes: Sizes) -> pa.Array:
         children = [
-            member(column.field(number), written, tally) for number, member in enumerate(members)
+            member(column.field(number), written, sizes) for number, member in enumerate(members)
         ]
         return struct_of(type_, column, children)
 
@@ -189,9 +184,11 @@ def _record(node: Record) -> Lift:
 
 
 def _array(items: Lift, type_: pa.DataType) -> Lift:
-    def apply(column: pa.Array, written: int, tally: Tally) -> pa.Array:
-        tally.bytes += block_bytes(np.diff(offsets_of(column)), written)
-        return list_of(type_, column, items(column.values, len(column.values), tally))
+    def apply(column: pa.Array, written: Mask, sizes: Sizes) -> pa.Array:
+        inside = Sizes(len(column.values))
+        found = items(column.values, None, inside)
+        _count_block(column, written, inside, sizes)
+        return list_of(type_, column, found)
 
     return apply
 
@@ -199,25 +196,41 @@ def _array(items: Lift, type_: pa.DataType) -> Lift:
 def _map(values: Lift, type_: pa.DataType) -> Lift:
     texts = _texts(uuid=False)
 
-    def apply(column: pa.Array, written: int, tally: Tally) -> pa.Array:
-        tally.bytes += block_bytes(np.diff(offsets_of(column)), written)
+    def apply(column: pa.Array, written: Mask, sizes: Sizes) -> pa.Array:
         count = len(column.keys)
-        pairs = [texts(column.keys, count, tally), values(column.items, count, tally)]
+        inside = Sizes(count)
+        pairs = [texts(column.keys, None, inside), values(column.items, None, inside)]
+        _count_block(column, written, inside, sizes)
         entries = pa.Array.from_buffers(type_.value_type, count, [None], 0, children=pairs)
         return list_of(type_, column, entries)
 
     return apply
 
 
-def _count_lengths(column: pa.Array, tally: Tally) -> None:
+def _count_lengths(column: pa.Array, written: Mask, sizes: Sizes) -> None:
+    lengths = np.diff(offsets_of(column))
+    sizes.add(lengths, None)
+    sizes.add(varint_widths(lengths), written)
+
+
+def _count_block(column: pa.Array, written: Mask, items: Sizes, sizes: Sizes) -> None:
+    """A list is one block, its count before it, and the closing zero; an empty one is the zero."""
     offsets = offsets_of(column)
-    lengths = np.diff(offsets)
-    # An absent text has length 0, which counts as one byte.
-    tally.bytes += int(offsets[-1] - offsets[0]) + varint_bytes(lengths) - column.null_count
+    counts = np.diff(offsets)
+    sizes.add(1, written)
+    sizes.add(np.where(counts > 0, varint_widths(counts), 0), None)
+    ends = np.concatenate([[0], np.cumsum(items.per_row())])
+    sizes.add(ends[offsets[1:]] - ends[offsets[:-1]], None)
 
 
-def _present(column: pa.Array) -> NDArray[np.int64]:
-    return numbers_of(column.drop_null() if column.null_count else column)
+def _require_text(column: pa.Array) -> None:
+    """UTF-8, each value by itself."""
+    data = bytes_of(column)
+    if len(data) and data.max() > _ASCII:
+        try:
+            column.validate(full=True)
+        except pa.ArrowInvalid:
+            raise Doubtful from None
 
 
 def _raw(column: pa.Array, wide: int) -> NDArray[np.uint8]:

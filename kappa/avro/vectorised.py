@@ -1,9 +1,10 @@
 """The fast decoder: a batch of framed values to columns, by pyruhvro, all or nothing.
 
-The values are decoded with their frame, so that magic bytes and schema ids are columns too and
-nothing is sliced off each value; see ``framed``. pyruhvro is quick because it believes what it
-reads, and says of a batch that fails neither where nor, with a panic, always by an exception.
-So a batch is accepted only if nothing about it is doubtful; see ``lift``.
+Values that lie one after the other are the items of an Avro array, so the decoder is given one
+datum instead of many. They are decoded with their frame: schema ids are a column too and nothing
+is sliced off each value; see ``framed``. pyruhvro is quick because it believes
+what it reads, and says of a batch that fails neither where nor, with a panic, always by an
+exception. So a batch is accepted only if nothing about it is doubtful; see ``lift``.
 """
 
 from __future__ import annotations
@@ -11,10 +12,13 @@ from __future__ import annotations
 import numpy as np
 import pyarrow as pa
 import pyruhvro
+from numpy.typing import NDArray
 
-from kappa.avro.framed import FRAME_FIELDS, framed_schema, id_bits
-from kappa.avro.lift import Doubtful, Tally, lift
+from kappa.avro.framed import framed_schema, framed_values, id_bits
+from kappa.avro.lift import Doubtful, lift
 from kappa.avro.nodes import Record
+from kappa.avro.values import Values
+from kappa.avro.widths import Sizes
 from kappa.avro.wire import HEADER_BYTES
 
 _PANIC = "PanicException"
@@ -28,36 +32,39 @@ class VectorisedDecoder:
         self._lifts = [lift(field.node) for field in writer.fields]
         self._id_bits = id_bits(schema_id)
 
-    def decode(self, values: list[bytes], size: int) -> list[pa.Array]:
+    def decode(self, values: Values) -> list[pa.Array]:
         """The writer's columns in decoded form.
-
-        ``size`` is the length of all values together.
 
         Raises:
             Doubtful: some value is no datum, or of another schema, or unusual.
         """
-        columns = _columns(values, self._schema)
-        if np.asarray(columns[0]).any():
+        count = len(values)
+        items = _items(framed_values(count, values.data), self._schema)
+        if len(items) != count:
             raise Doubtful
-        if (np.asarray(columns[1]).view(np.uint32) != self._id_bits).any():
+        schema_id, *columns = items.flatten()
+        if schema_id.null_count or (_bits(schema_id) != self._id_bits).any():
             raise Doubtful
-        tally = Tally(HEADER_BYTES * len(values))
+        sizes = Sizes(count, HEADER_BYTES)
         lifted = [
-            lift(column, len(values), tally)
-            for lift, column in zip(self._lifts, columns[FRAME_FIELDS:], strict=True)
+            lift(column, None, sizes) for lift, column in zip(self._lifts, columns, strict=True)
         ]
-        if tally.bytes != size:
+        if not np.array_equal(sizes.per_row(), values.lengths):
             raise Doubtful
         return lifted
 
 
-def _columns(values: list[bytes], schema: str) -> list[pa.Array]:
+def _bits(column: pa.FloatArray) -> NDArray[np.uint32]:
+    return np.frombuffer(column.buffers()[1], dtype=np.uint32, count=len(column))
+
+
+def _items(datum: bytes, schema: str) -> pa.StructArray:
     try:
-        columns: list[pa.Array] = pyruhvro.deserialize_array(values, schema).columns
+        batch = pyruhvro.deserialize_array([datum], schema)
     except ValueError:
         raise Doubtful from None
     except BaseException as error:  # a panic is no Exception
         if type(error).__name__ != _PANIC:
             raise
         raise Doubtful from None
-    return columns
+    return batch.column(0).values

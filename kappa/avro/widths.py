@@ -1,4 +1,4 @@
-"""How many bytes values take in Avro's shortest encoding, as a sum over a column."""
+"""How many bytes values take in Avro's shortest encoding, row by row."""
 
 from __future__ import annotations
 
@@ -6,26 +6,68 @@ import numpy as np
 from numpy.typing import NDArray
 
 _SHORT = 64
-"""Integers from -64 to 63 take one byte."""
+"""Integers from -64 to 63 take one byte; with each byte more the range grows by seven bits."""
+
+Mask = NDArray[np.bool_] | None
+"""Which rows hold a value that was written; None where all do."""
 
 
-def varint_bytes(values: NDArray[np.signedinteger]) -> int:
-    """The bytes of all these integers together."""
-    total = len(values)
-    if not total or (values.min() >= -_SHORT and values.max() < _SHORT):
-        return total
-    wide = values.astype(np.int64, copy=False)
-    zigzag = ((wide << 1) ^ (wide >> 63)).view(np.uint64)
-    highest, bound = int(zigzag.max()), 1 << 7
-    while bound <= highest:
-        total += int(np.count_nonzero(zigzag >= np.uint64(bound)))
-        bound <<= 7
-    return total
+class Sizes:
+    """What the values of each row of a column, or of several, take together.
 
-
-def block_bytes(counts: NDArray[np.signedinteger], lists: int) -> int:
-    """The bytes of the counts of ``lists`` lists, each one block and the closing zero.
-
-    ``counts`` may hold zeros of lists that were not written, inside a record that is null.
+    Most of it is the same for every row, so that part is one number.
     """
-    return lists + varint_bytes(counts[counts > 0])
+
+    def __init__(self, rows: int, each: int = 0) -> None:
+        self._count = rows
+        self._each = each
+        self._rows: NDArray[np.int32] | None = None
+
+    def add(self, width: int | NDArray[np.integer], written: Mask) -> None:
+        """Adds ``width`` bytes to every row that was written."""
+        if written is not None:
+            width = written * width
+        if isinstance(width, int):
+            self._each += width
+        elif self._rows is None:
+            self._rows = width.astype(np.int32)
+        else:
+            self._rows += width
+
+    def add_varints(self, values: NDArray[np.signedinteger], written: Mask) -> None:
+        """Adds the widths of integers, one per row; where none was written, any number."""
+        if written is None:
+            self.add(varint_widths(values), None)
+            return
+        widths = np.zeros(self._count, dtype=np.uint8)
+        widths[written] = varint_widths(values[written])
+        self.add(widths, None)
+
+    def per_row(self) -> NDArray[np.int32]:
+        """The bytes of each row."""
+        if self._rows is None:
+            return np.full(self._count, self._each, dtype=np.int32)
+        return self._rows + self._each
+
+
+def varint_widths(values: NDArray[np.signedinteger]) -> int | NDArray[np.uint8]:
+    """The bytes each integer takes; one number if it is the same for all."""
+    if not len(values):
+        return 1
+    least, most = int(values.min()), int(values.max())
+    if least < 0:
+        # A number and its complement, 3 and -4, are as long as each other.
+        values = values ^ (values >> (8 * values.itemsize - 1))
+        least, most = int(values.min()), int(values.max())
+    narrowest, widest = _width(least), _width(most)
+    if narrowest == widest:
+        return narrowest
+    widths = np.full(len(values), narrowest, dtype=np.uint8)
+    for width in range(narrowest, widest):
+        widths += (values >= _SHORT << 7 * (width - 1)).view(np.uint8)
+    return widths
+
+
+def _width(number: int) -> int:
+    """The bytes of one integer that is not negative."""
+    return number.bit_length() // 7 + 1

@@ -12,6 +12,7 @@ from kappa.avro.lift import Doubtful
 from kappa.avro.reference import ReferenceDecoder
 from kappa.avro.schema import AvroSchema
 from kappa.avro.sizes import MAX_PLACES, harmless_bytes
+from kappa.avro.values import Values
 from kappa.avro.vectorised import VectorisedDecoder
 
 Columns = list[pa.Array]
@@ -51,24 +52,19 @@ class Writer:
         if self._longest is not None:
             self._at_once = min(self._at_once, self._longest * (_AT_ONCE_PLACES // MAX_PLACES))
 
-    def accept(self, values: list[bytes], size: int) -> Columns | None:
-        """The columns of all these values, for ``resolved``; None if that takes a closer look.
-
-        ``size`` is the length of all values together.
-        """
-        if self._fast is None:
-            return None
-        if size > self._at_once or (self._longest is not None and self._too_long(values, size)):
+    def accept(self, values: Values) -> Columns | None:
+        """The columns of all these values, for ``resolved``; None if that takes a closer look."""
+        if self._fast is None or values.size > self._at_once or self._too_long(values):
             return None
         try:
-            return self._fast.decode(values, size)
+            return self._fast.decode(values)
         except Doubtful:
             return None
 
-    def _too_long(self, values: list[bytes], size: int) -> bool:
+    def _too_long(self, values: Values) -> bool:
         """Whether a value might fill more places than one may: the slow way counts them."""
-        longest = self._longest or 0
-        return size > longest and max(map(len, values)) > longest
+        longest = self._longest
+        return longest is not None and values.size > longest and values.lengths.max() > longest
 
     def is_small(self, count: int) -> bool:
         """Whether so many values that were not accepted should be read one by one."""

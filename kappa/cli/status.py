@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from datetime import UTC, datetime
+
 from kappa import config
 from kappa.cli.output import Json, emit, err, out, table
 from kappa.operations.status import VersionStatus, status
@@ -37,5 +40,16 @@ def _render(versions: tuple[VersionStatus, ...]) -> None:
         ],
     )
     for v in versions:
-        for line in v.overrides:
-            err().print(f"warning: {v.processor} version {v.version}: {line}", markup=False)
+        for line in (*_notes(v), *(f"warning: {override}" for override in v.overrides)):
+            err().print(f"{v.processor} version {v.version}: {line}", markup=False)
+
+
+def _notes(version: VersionStatus) -> Iterator[str]:
+    """What only some versions have to say."""
+    if version.corrections:
+        yield f"{version.corrections} records corrected windows that were final"
+    if version.timer_due is not None and version.timer_due < datetime.now(UTC):
+        yield (
+            f"a timer is due since {version.timer_due:%Y-%m-%d %H:%M:%S} UTC: it fires with the"
+            " next record of its partition"
+        )

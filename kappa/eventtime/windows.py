@@ -1,31 +1,104 @@
-"""Windows over event time. Half-open ``[start, end)``, integer milliseconds since the epoch."""
+"""Windows over event time, as they are declared.
+
+Half-open ``[start, end)``, aligned to 1970-01-01T00:00 UTC unless an ``offset`` moves them. With
+a ``zone`` they consist of whole days of that zone, as long or short as its clocks make them, and
+are aligned to its 1970-01-01, a Thursday: weeks that begin on Mondays have the offset "4d".
+"""
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
 import polars as pl
 
 from kappa.errors import DeclarationError
+from kappa.eventtime.aligned import Aligned
 from kappa.eventtime.durations import Duration, milliseconds
+from kappa.eventtime.zones import DAY_MS, zone_days
+
+__all__ = ["Aligned", "Hopping", "Sliding", "Tumbling"]
 
 
 @dataclass(frozen=True)
-class Tumbling:
-    """Windows of one size, each beginning where the one before ends, aligned to the epoch."""
+class Tumbling(Aligned):
+    """Windows of one size, each beginning where the one before ends."""
 
     size: Duration
-    size_ms: int = field(init=False, repr=False)
+    offset: Duration = "0s"
+    zone: str | None = None
 
     def __post_init__(self) -> None:
-        object.__setattr__(self, "size_ms", milliseconds(self.size))
-        if self.size_ms == 0:
-            raise DeclarationError("a window needs a size above zero", hint='try Tumbling("1m")')
+        _lay(self, "Tumbling", {"size": self.size}, self.offset)
 
     def start(self, event_time: pl.Series) -> pl.Series:
         """The start of the window that each event time (Int64 ms) falls into."""
-        return event_time - event_time % self.size_ms
+        return self.pane(event_time)
 
-    def end(self, start: pl.Series) -> pl.Series:
-        """The end (exclusive) of the window that begins at each ``start``."""
-        return start + self.size_ms
+
+@dataclass(frozen=True)
+class Hopping(Aligned):
+    """Windows of one size, one beginning at every hop.
+
+    With a hop shorter than the size they overlap; with a longer one there are gaps between them,
+    and events in a gap are in no window.
+    """
+
+    size: Duration
+    hop: Duration
+    offset: Duration = "0s"
+    zone: str | None = None
+
+    def __post_init__(self) -> None:
+        _lay(self, "Hopping", {"size": self.size, "hop": self.hop}, self.offset)
+
+
+@dataclass(frozen=True)
+class Sliding(Aligned):
+    """What the last ``size`` held, once every ``step``: a moving aggregate.
+
+    The windows are those of ``Hopping(size, step)``; the size is a whole number of steps.
+    """
+
+    size: Duration
+    step: Duration
+    offset: Duration = "0s"
+    zone: str | None = None
+
+    def __post_init__(self) -> None:
+        _lay(self, "Sliding", {"size": self.size, "step": self.step}, self.offset)
+        if self.size_ms % self.hop_ms:
+            raise DeclarationError(
+                f"the step {self.step!r} does not divide the size {self.size!r}",
+                hint="choose a step that does, or Hopping, which takes any hop",
+            )
+
+
+def _lay(window: Aligned, kind: str, lengths: dict[str, Duration], offset: Duration) -> None:
+    """Sets the grid of a declared window: its size, then its hop if it has one.
+
+    Raises:
+        DeclarationError: no duration, a length of zero, an unknown zone, parts of days in a zone.
+    """
+    each = {name: milliseconds(length) for name, length in lengths.items()}
+    for name, length in each.items():
+        if length == 0:
+            raise DeclarationError(
+                f"a window needs a {name} above zero", hint=f'such as {kind}({name}="1m")'
+            )
+    offset_ms = milliseconds(offset)
+    if window.zone is not None:
+        zone_days(window.zone)
+        _check_days({**each, "offset": offset_ms})
+    size, hop = [*each.values(), *each.values()][0], [*each.values()][-1]
+    for attribute, value in (("size_ms", size), ("hop_ms", hop), ("offset_ms", offset_ms)):
+        object.__setattr__(window, attribute, value)
+
+
+def _check_days(lengths: dict[str, int]) -> None:
+    for name, length in lengths.items():
+        if length % DAY_MS:
+            raise DeclarationError(
+                f"windows in a zone consist of whole days, the {name} does not",
+                hint='such as "1d" or "7d"; shorter windows are the same in every zone that is '
+                "whole hours from UTC: use an offset for others",
+            )

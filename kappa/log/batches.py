@@ -23,9 +23,11 @@ from kappa.log.records import TopicPartition
 from kappa.log.translation import corrupt
 
 _HEADER = struct.Struct(">qiibIhiqqqhii")
+ATTRIBUTES_AT = 22
+"""The byte of a batch with the bits of its codec, ``CODEC``."""
 _LENGTH_END = 12  # base offset and length come before what ``length`` counts
 _MAGIC = 2  # the only format a broker since Kafka 4 stores
-_CODEC = 0x07
+CODEC = 0x07
 _LOG_APPEND_TIME = 0x08
 _TRANSACTIONAL = 0x10
 _CONTROL = 0x20
@@ -39,6 +41,8 @@ class StoredBatch:
     base_offset: int
     next_offset: int
     codec: int
+    first_timestamp: int
+    """What the records' own timestamps are counted from, in ms."""
     append_time: int | None
     """The one timestamp of all its records in ms, or None if each has its producer's."""
     count: int
@@ -48,6 +52,11 @@ class StoredBatch:
     def dense(self) -> bool:
         """Whether no offset is missing between the first record and the last."""
         return self.count == self.next_offset - self.base_offset
+
+    @property
+    def header(self) -> memoryview:
+        """What stands before the records."""
+        return self.data[: _HEADER.size]
 
     @property
     def payload(self) -> memoryview:
@@ -89,9 +98,10 @@ def scan(
     position = 0
     next_offset = start_offset
     while position + _HEADER.size <= len(data):
-        base, length, _, magic, _, attributes, last_delta, _, max_ts, producer, _, _, count = (
-            _HEADER.unpack_from(data, position)
+        base, length, _, magic, _, attributes, last_delta, *rest = _HEADER.unpack_from(
+            data, position
         )
+        first_ts, max_ts, producer, _, _, count = rest
         batch_end = position + _LENGTH_END + length
         if batch_end > len(data):
             break  # the response was cut at its size limit; the rest comes with the next one
@@ -110,8 +120,8 @@ def scan(
             pass
         elif count and batch_next > start_offset:
             stamp = max_ts if attributes & _LOG_APPEND_TIME else None
-            codec = attributes & _CODEC
-            kept.append(StoredBatch(base, batch_next, codec, stamp, count, raw))
+            codec = attributes & CODEC
+            kept.append(StoredBatch(base, batch_next, codec, first_ts, stamp, count, raw))
         next_offset = max(next_offset, batch_next)
         position = batch_end
     if end_offset is not None:

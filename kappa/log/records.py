@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
+import polars as pl
 from numpy.typing import NDArray
+
+from kappa.log.column import BytesColumn
 
 
 @dataclass(frozen=True, slots=True, order=True)
@@ -39,13 +42,21 @@ class RawBatch:
     offsets: NDArray[np.int64]
     timestamps: NDArray[np.int64]
     """The records' own timestamps in milliseconds."""
-    keys: list[bytes | None]
-    values: list[bytes | None]
+    keys: Sequence[bytes | None]
+    values: Sequence[bytes | None]
+    """Columns of bytes, as a rule: taking them out one by one costs more than reading them did."""
     size_bytes: int
     """Bytes fetched for this range, still compressed."""
 
     def __len__(self) -> int:
         return len(self.values)
+
+    @property
+    def key_column(self) -> pl.Series:
+        """The keys as Polars has them, of type Binary."""
+        if isinstance(self.keys, BytesColumn):
+            return self.keys.to_polars()
+        return pl.Series(self.keys, dtype=pl.Binary)
 
     def split(self, max_records: int) -> Iterator[RawBatch]:
         """This batch in pieces of at most ``max_records``, which cover exactly its range.

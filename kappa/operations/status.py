@@ -4,11 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from datetime import UTC, datetime
+
+from sqlalchemy import Connection
 
 from kappa.config import Settings, require_kafka, require_postgres
 from kappa.errors import UnknownTopic
 from kappa.log.history import topic_history
-from kappa.tables import progress
+from kappa.tables import finality, progress, state
 from kappa.tables.bookkeeping import require_current
 from kappa.tables.engine import connect
 from kappa.tables.progress import PartitionProgress
@@ -25,6 +28,10 @@ class VersionStatus:
         lag: offsets it has not read yet, up to the last stable ones; None if the topic is gone.
         watermark_base: the least of its partitions' greatest event times, ms; None before any.
         overrides: guards that were overridden for it, for good.
+        final_through: windows that end by then are final; None before any is.
+        corrections: records of partitions that had been silent, applied to final windows.
+        timer_due: when the earliest processing-time timer is due. A timer fires with the next
+            record of its partition, so one that is overdue waits for that.
     """
 
     processor: str
@@ -39,6 +46,19 @@ class VersionStatus:
     lag: int | None
     watermark_base: int | None
     overrides: tuple[str, ...]
+    final_through: datetime | None
+    corrections: int
+    timer_due: datetime | None
+
+
+@dataclass(frozen=True)
+class _Found:
+    """What the database says of one version."""
+
+    record: VersionRecord
+    partitions: Sequence[PartitionProgress]
+    final: finality.Final
+    timer_due: int | None
 
 
 def status(settings: Settings) -> tuple[VersionStatus, ...]:
@@ -48,16 +68,23 @@ def status(settings: Settings) -> tuple[VersionStatus, ...]:
         with engine.connect() as connection:
             require_current(connection)
             active = {p.name: p.active_version for p in records.list_processors(connection)}
-            found = [
-                (record, progress.read(connection, record.processor, record.version))
-                for record in records.list_versions(connection)
-            ]
+            found = [_find(connection, record) for record in records.list_versions(connection)]
     finally:
         engine.dispose()
-    ends = _ends(settings, {row.topic for _, rows in found for row in rows})
+    ends = _ends(settings, {row.topic for version in found for row in version.partitions})
     return tuple(
-        _status(record, rows, active[record.processor] == record.version, ends)
-        for record, rows in found
+        _status(version, active[version.record.processor] == version.record.version, ends)
+        for version in found
+    )
+
+
+def _find(connection: Connection, record: VersionRecord) -> _Found:
+    name, version = record.processor, record.version
+    return _Found(
+        record=record,
+        partitions=progress.read(connection, name, version),
+        final=finality.read(connection, name, version),
+        timer_due=state.next_processing_timer(connection, record.layout),
     )
 
 
@@ -77,9 +104,8 @@ def _ends(settings: Settings, topics: set[str]) -> Ends:
     return ends
 
 
-def _status(
-    record: VersionRecord, rows: Sequence[PartitionProgress], serving: bool, ends: Ends
-) -> VersionStatus:
+def _status(found: _Found, serving: bool, ends: Ends) -> VersionStatus:
+    record, rows = found.record, found.partitions
     times = [row.max_event_time for row in rows if row.max_event_time is not None]
     return VersionStatus(
         processor=record.processor,
@@ -94,7 +120,14 @@ def _status(
         lag=_lag(rows, ends),
         watermark_base=min(times, default=None),
         overrides=record.overrides,
+        final_through=found.final.through,
+        corrections=found.final.corrections,
+        timer_due=None if found.timer_due is None else _moment(found.timer_due),
     )
+
+
+def _moment(ms: int) -> datetime:
+    return datetime.fromtimestamp(ms / 1000, UTC)
 
 
 def _lag(rows: Sequence[PartitionProgress], ends: Ends) -> int | None:

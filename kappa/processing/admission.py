@@ -11,8 +11,8 @@ from collections.abc import Callable, Iterable, Sequence
 import polars as pl
 
 from kappa.errors import DeclarationError
-from kappa.processing.aggregates import Refusal
 from kappa.processing.events import DEAD_SCHEMA
+from kappa.processing.partials import Refusal
 from kappa.processing.source import Source
 
 Storable = Callable[[pl.DataFrame], Iterable[tuple[int, str]]]
@@ -94,7 +94,11 @@ def admit(
         texts = pl.Series([unstorable.get(row) for row in range(len(frame))], dtype=pl.String)
         reason = reason.zip_with(reason.is_not_null(), texts)
     letters = frame.select(
-        "@offset", pl.lit("Refused").alias("error_class"), reason.alias("message")
+        "@offset",
+        pl.lit("Refused").alias("error_class"),
+        reason.alias("message"),
+        pl.lit(None, pl.String).alias("stack"),
+        pl.lit(None, pl.String).alias("timer"),
     )
     return frame.filter(reason.is_null()), letters.filter(reason.is_not_null())
 

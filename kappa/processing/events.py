@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from typing import Protocol
 
 import polars as pl
@@ -11,7 +11,26 @@ import polars as pl
 from kappa.eventtime.watermark import PartitionClock
 
 TOMBSTONE_SCHEMA = pl.Schema({"@offset": pl.Int64(), "@timestamp": pl.Int64(), "@key": pl.Binary()})
-DEAD_SCHEMA = pl.Schema({"@offset": pl.Int64(), "error_class": pl.String(), "message": pl.String()})
+DEAD_SCHEMA = pl.Schema(
+    {
+        "@offset": pl.Int64(),
+        "error_class": pl.String(),
+        "message": pl.String(),
+        "stack": pl.String(),
+        "timer": pl.String(),
+    }
+)
+"""A record that cannot be applied; or, where ``timer`` says which, a timer it made fire."""
+STATE_SCHEMA = pl.Schema(
+    {
+        "partition": pl.Int32(),
+        "key": pl.String(),
+        "state": pl.Binary(),
+        "event_timer": pl.Int64(),
+        "processing_timer": pl.Int64(),
+    }
+)
+"""One row per key that changed; ``state`` is null where nothing is left of it."""
 
 
 @dataclass(frozen=True)
@@ -37,17 +56,34 @@ class Events:
 class Outcome:
     """What became of a batch: every record is applied, late, dead or filtered.
 
+    Which records are late is told when they are flushed.
+
     Attributes:
         clock: the partition's clock after the batch.
-        late: rows for the late table, None where there are none.
         dead: the dead letters (DEAD_SCHEMA), each by its offset.
         filtered: records that the declaration leaves out.
     """
 
     clock: PartitionClock
-    late: pl.DataFrame | None
     dead: pl.DataFrame
     filtered: int
+
+
+@dataclass(frozen=True)
+class Changes:
+    """What the batches since the last flush change, to be committed with their offsets.
+
+    Attributes:
+        rows: the rows that changed, in the table's columns.
+        late: rows for the late table, None where there are none.
+        sides: rows of side outputs, by the output's name.
+        state: what changed of the state of keys (STATE_SCHEMA), None for kinds without.
+    """
+
+    rows: pl.DataFrame
+    late: pl.DataFrame | None = None
+    sides: Mapping[str, pl.DataFrame] = field(default_factory=dict)
+    state: pl.DataFrame | None = None
 
 
 class Fold(Protocol):
@@ -62,20 +98,25 @@ class Fold(Protocol):
         """Whether it needs ``@key``."""
 
     @property
-    def buffered(self) -> int:
-        """Rows held in memory since the last flush."""
+    def full(self) -> bool:
+        """Whether memory asks for a flush before more batches."""
 
     def apply(self, events: Events, clock: PartitionClock) -> Outcome:
         """Folds one batch in; ``clock`` is its partition's before the batch."""
 
-    def flush(self) -> pl.DataFrame:
-        """The rows folded since the last flush, in the table's columns; forgets them."""
+    def flush(self) -> Changes:
+        """What was folded since the last flush."""
+
+    def settled(self) -> None:
+        """The oldest flush not settled yet is committed: the store now has it."""
 
 
 def dead_letters(parts: Sequence[pl.DataFrame]) -> pl.DataFrame:
-    """Dead letters of several causes as one frame, in offset order, each record once."""
+    """Dead letters of several causes as one frame, in offset order, each record and timer once.
+
+    Columns that a part lacks are null.
+    """
     present = [part for part in parts if len(part)]
-    if not present:
-        return pl.DataFrame(schema=DEAD_SCHEMA)
-    joined = pl.concat(present)
-    return joined.unique("@offset", keep="first", maintain_order=True).sort("@offset")
+    joined = pl.concat([DEAD_SCHEMA.to_frame(), *present], how="diagonal")
+    once = joined.unique(["@offset", "timer"], keep="first", maintain_order=True)
+    return once.sort("@offset", maintain_order=True)

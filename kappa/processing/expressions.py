@@ -17,6 +17,9 @@ SYSTEM_COLUMNS = pl.Schema(
 )
 """What every record has besides its own columns; ``@timestamp`` is ms since the epoch."""
 
+INSTANT = pl.Datetime("ms", "UTC")
+"""How moments of event time are written to tables."""
+
 
 def expression(column: Column) -> pl.Expr:
     """``column`` as an expression."""

@@ -29,12 +29,14 @@ def evaluate(
         return frame.select(expressions), pl.DataFrame(schema=DEAD_SCHEMA)
     except _VALUE_ERRORS as error:
         if len(frame) <= 1:
-            letter = {
-                "@offset": frame["@offset"],
-                "error_class": [type(error).__name__],
-                "message": [first_line(error)],
-            }
-            return frame.clear().select(expressions), pl.DataFrame(letter, schema=DEAD_SCHEMA)
+            letter = frame.select(
+                "@offset",
+                pl.lit(type(error).__name__).alias("error_class"),
+                pl.lit(first_line(error)).alias("message"),
+                pl.lit(None, pl.String).alias("stack"),
+                pl.lit(None, pl.String).alias("timer"),
+            )
+            return frame.clear().select(expressions), letter
     middle = len(frame) // 2
     left, left_dead = evaluate(frame[:middle], expressions)
     right, right_dead = evaluate(frame[middle:], expressions)

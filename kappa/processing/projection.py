@@ -3,32 +3,30 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import polars as pl
 
 from kappa.errors import DeclarationError
 from kappa.eventtime.watermark import PartitionClock
 from kappa.processing.admission import Storable, admit, event_time, time_refusals
-from kappa.processing.aggregates import Refusal
-from kappa.processing.events import Events, Outcome, dead_letters
+from kappa.processing.events import Changes, Events, Outcome, dead_letters
 from kappa.processing.expressions import (
     SYSTEM_COLUMNS,
     Column,
     check_column_name,
     columns_read,
-    expression,
     named,
     result_type,
 )
 from kappa.processing.guarded import evaluate
+from kappa.processing.partials import Refusal
+from kappa.processing.record_key import foreign_key, key_column
 from kappa.processing.source import Source
+from kappa.processing.store import Store
 
 POSITION = pl.Schema({"_partition": pl.Int32(), "_offset": pl.Int64()})
 """The hidden columns of a projection's table: where in the topic a row comes from."""
-
-KEY_TYPES = (pl.String, pl.Int32, pl.Int64, pl.Boolean)
-"""Types of a record key that has a text form."""
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)
@@ -53,13 +51,23 @@ class Projection:
     latest_by: str | None = None
     where: pl.Expr | None = None
 
-    def bind(self, schema: pl.Schema, required: Collection[str] = ()) -> BoundProjection:
+    def bind(
+        self, schema: pl.Schema, required: Collection[str] = (), record_key: str | None = None
+    ) -> BoundProjection:
         """The declaration against the source's columns, of which ``required`` are never null.
+
+        ``record_key`` is the column the topic is keyed by, None where that is not known.
 
         Raises:
             DeclarationError: something declared does not fit these columns.
         """
         where = f"{self.name} version {self.version}"
+        if self.latest_by is not None and record_key not in (None, self.latest_by):
+            raise DeclarationError(
+                f"{where} keeps the latest row by {self.latest_by!r}, but the record key of"
+                f" {self.source.topic!r} is {record_key!r}",
+                hint=f"use latest_by={record_key!r}",
+            )
         available = pl.Schema({**schema, **SYSTEM_COLUMNS})
         columns = named(self.columns)
         if not columns:
@@ -94,16 +102,11 @@ class Projection:
         """The name under which the record key stands in the table."""
         if self.latest_by is None:
             return None
-        for name, expr in columns.items():
-            if expr.meta.undo_aliases().meta.eq(expression(self.latest_by)):
-                if types[name] not in KEY_TYPES:
-                    raise DeclarationError(
-                        f"{where}: the key {self.latest_by!r} is of type {types[name]}",
-                        hint="a record key is text, an int, a long or a boolean",
-                    )
-                return name
-        raise DeclarationError(
-            f"{where}: the key {self.latest_by!r} is not among the columns",
+        return key_column(
+            columns,
+            types,
+            self.latest_by,
+            where=where,
             hint=f"add {self.latest_by!r} to columns as it is; an alias is fine",
         )
 
@@ -123,7 +126,15 @@ class BoundProjection:
     types: Mapping[str, pl.DataType]
     key: str | None
 
-    def fold(self, storable: Storable) -> ProjectionFold:
+    remerge: None = field(default=None, init=False)
+    """Rows of one key are merged by SQL."""
+
+    @property
+    def keyed(self) -> bool:
+        """Whether it trusts that a key's records lie in one partition."""
+        return self.key is not None
+
+    def fold(self, storable: Storable, store: Store) -> ProjectionFold:
         """A fold that has seen nothing yet."""
         return ProjectionFold(self, storable)
 
@@ -145,13 +156,13 @@ class ProjectionFold:
         self._storable = storable
         self._refusals = [] if bound.time is None else time_refusals(declared.source)
         if bound.key is not None:
-            self._refusals.append(_foreign_key(bound.key))
+            self._refusals.append(foreign_key(bound.key))
         self.reads = columns_read([*time, *conditions, *columns])
         self._pending: list[pl.DataFrame] = []
 
     @property
-    def buffered(self) -> int:
-        return sum(len(frame) for frame in self._pending)
+    def full(self) -> bool:
+        return False
 
     def apply(self, events: Events, clock: PartitionClock) -> Outcome:
         selected, failed = evaluate(events.frame, self._selecting)
@@ -173,17 +184,18 @@ class ProjectionFold:
             self._pending.append(rows)
         time = None if self._bound.time is None else admitted["@event_time"]
         record_time = pl.Series([events.max_record_time], dtype=pl.Int64)
-        return Outcome(clock.advanced(time, record_time), None, dead_letters(dead), filtered)
+        return Outcome(clock.advanced(time, record_time), dead_letters(dead), filtered)
 
-    def flush(self) -> pl.DataFrame:
+    def flush(self) -> Changes:
         held, self._pending = self._pending, []
-        if not held:
-            return self._schema().to_frame()
-        rows = pl.concat(held)
-        if self._bound.key is None:
-            return rows
-        # One key lies in one partition, so offset order is the order of its updates.
-        return rows.sort("_offset").unique(self._bound.key, keep="last", maintain_order=True)
+        rows = pl.concat(held) if held else self._schema().to_frame()
+        if self._bound.key is not None:
+            # One key lies in one partition, so offset order is the order of its updates.
+            rows = rows.sort("_offset").unique(self._bound.key, keep="last", maintain_order=True)
+        return Changes(rows)
+
+    def settled(self) -> None:
+        """Nothing is kept of what was flushed."""
 
     def _schema(self) -> pl.Schema:
         deleted = {} if self._bound.key is None else {"_deleted": pl.Boolean()}
@@ -203,7 +215,7 @@ class ProjectionFold:
         assert key is not None
         text = _from_text(pl.col("@key").cast(pl.String, strict=False), self._bound.types[key])
         readable, failed = evaluate(events.tombstones, [pl.col("@offset", "@key"), text.alias(key)])
-        other = Refusal(_foreign_key(key).condition, _UNREADABLE_KEY)
+        other = Refusal(foreign_key(key).condition, _UNREADABLE_KEY)
         admitted, refused = admit(readable, [other], [key], self._storable)
         empty = [
             pl.lit(None, dtype).alias(name)
@@ -222,13 +234,6 @@ def _all_unreadable(failed: pl.DataFrame) -> pl.DataFrame:
     """Dead letters of keys that are no UTF-8, worded as those of other unreadable keys."""
     reason = {"error_class": "Refused", "message": _UNREADABLE_KEY}
     return failed.with_columns(pl.lit(text).alias(name) for name, text in reason.items())
-
-
-def _foreign_key(column: str) -> Refusal:
-    """The record key is not the text of the key column, or is missing."""
-    text = pl.col(column).cast(pl.String).cast(pl.Binary)
-    same = (pl.col("@key") == text).fill_null(False)
-    return Refusal(~same, f"the record key is not the text of {column!r}")
 
 
 def _from_text(text: pl.Expr, dtype: pl.DataType) -> pl.Expr:

@@ -4,32 +4,42 @@ from __future__ import annotations
 
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import cached_property
+from typing import Literal
 
 import polars as pl
 
 from kappa.errors import DeclarationError
 from kappa.eventtime.durations import Duration, milliseconds
-from kappa.eventtime.lateness import overdue
-from kappa.eventtime.watermark import PartitionClock, watermarks
-from kappa.eventtime.windows import Tumbling
-from kappa.processing.admission import Storable, admit, event_time, time_refusals
-from kappa.processing.aggregates import Aggregate, Merge, Partial, Refusal, merging, settle
-from kappa.processing.events import Events, Outcome, dead_letters
+from kappa.eventtime.sessions import Session
+from kappa.eventtime.windows import Aligned
+from kappa.processing import corrections
+from kappa.processing.admission import Storable, event_time
+from kappa.processing.aggregates import Aggregate, SqlMerged
+from kappa.processing.events import Fold
 from kappa.processing.expressions import (
+    INSTANT,
     SYSTEM_COLUMNS,
     Column,
     check_column_name,
-    columns_read,
     is_required,
     named,
     result_type,
 )
-from kappa.processing.guarded import evaluate
+from kappa.processing.kept import Kept
+from kappa.processing.lifting import Lifting, Recipe, rank
+from kappa.processing.partials import Refusal
+from kappa.processing.record_key import key_column
+from kappa.processing.remerge import Remerge
+from kappa.processing.sessionfold import SessionFold
 from kappa.processing.source import Source
+from kappa.processing.store import Store
+from kappa.processing.windowfold import WindowFold
+from kappa.processing.worker_merged import WorkerMerged, merged_column
 
-INSTANT = pl.Datetime("ms", "UTC")
-COMPACT_AT_ROWS = 2_000_000
-"""Lifted rows held before they are merged; bounds memory between checkpoints."""
+Window = Aligned | Session
+
+WINDOW_COLUMNS = ("window_start", "window_end")
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)
@@ -39,27 +49,45 @@ class WindowedAggregate:
     Attributes:
         name, version: the processor and its version; a change of logic is a new version.
         source: the topic and its event time.
-        key: the columns to group by, by name or as expressions with an alias.
-        window: how event time is cut.
+        key: the columns to group by, by name or as expressions with an alias; none for one
+            row per window.
+        window: how event time is cut; None for one row per key over all of time, which no
+            record is ever too late for.
         allowed_lateness: how long after its end a window still takes records, measured by
-            the watermark of the record's partition. Later ones go to the late table.
+            the watermark of the record's partition. A record that belongs to no window that
+            is still open goes to the late table.
         aggregates: the result columns.
+        emit: ``"updates"`` shows a row from its first record on, ``"final"`` once no record
+            can change it any more: when every partition that has records has passed it.
+        idle_after: with ``emit="final"`` on a live stream, how long a partition that has
+            nothing to read may hold back the others. A record that it brings later for a
+            row already shown is applied, and counted and marked as a correction. None: such
+            a partition holds the others back until it has records again.
     """
 
     name: str
     version: int
     source: Source
     key: Sequence[Column] | Mapping[str, Column]
-    window: Tumbling
+    window: Window | None
     aggregates: Mapping[str, Aggregate]
     allowed_lateness: Duration = "0s"
+    emit: Literal["updates", "final"] = "updates"
+    idle_after: Duration | None = None
     allowed_lateness_ms: int = field(init=False, repr=False)
+    idle_after_ms: int | None = field(init=False, repr=False)
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "allowed_lateness_ms", milliseconds(self.allowed_lateness))
+        idle = None if self.idle_after is None else milliseconds(self.idle_after)
+        object.__setattr__(self, "idle_after_ms", idle)
 
-    def bind(self, schema: pl.Schema, required: Collection[str] = ()) -> BoundWindowedAggregate:
+    def bind(
+        self, schema: pl.Schema, required: Collection[str] = (), record_key: str | None = None
+    ) -> BoundWindowedAggregate:
         """The declaration against the source's columns, of which ``required`` are never null.
+
+        ``record_key`` is the column the topic is keyed by, None where that is not known.
 
         Raises:
             DeclarationError: something declared does not fit these columns.
@@ -67,27 +95,99 @@ class WindowedAggregate:
         where = f"{self.name} version {self.version}"
         if not self.aggregates:
             raise DeclarationError(f"{where} declares no aggregates")
+        self._check_emit(where)
         available = pl.Schema({**schema, **SYSTEM_COLUMNS})
         time = event_time(self.source, schema, where=where)
         keys = named(self.key)
-        for name in (*keys, *self.aggregates):
-            check_column_name(name, where=where)
+        if not keys and not isinstance(self.window, Aligned):
+            raise DeclarationError(
+                f"{where} declares no key", hint="name a column, or use windows of a fixed size"
+            )
+        self._check_names(keys, where)
         key_types = {
             name: result_type(expr, available, where=f"{where}, key {name!r}")
             for name, expr in keys.items()
         }
-        clash = {"window_start", "window_end"} & {*keys, *self.aggregates}
+        inputs = {
+            name: _input_types(aggregate, available, f"{where}, aggregate {name!r}")
+            for name, aggregate in self.aggregates.items()
+        }
+        checked = self._record_key(keys, key_types, record_key, where)
+        bound = BoundWindowedAggregate(
+            self,
+            time,
+            keys,
+            key_types,
+            frozenset(n for n, e in keys.items() if n != checked and not is_required(e, required)),
+            inputs,
+            checked,
+        )
+        _ = bound.kept  # an aggregate refuses an input it cannot take here
+        return bound
+
+    def _check_emit(self, where: str) -> None:
+        if self.emit not in ("updates", "final"):
+            raise DeclarationError(
+                f"{where}: emit is {self.emit!r}", hint='use emit="updates" or emit="final"'
+            )
+        if self.emit == "final" and self.window is None:
+            raise DeclarationError(
+                f"{where}: emit is 'final', but without a window no row ever is",
+                hint='declare a window, or leave emit at "updates"',
+            )
+        if self.idle_after is not None and isinstance(self.window, Session):
+            raise DeclarationError(
+                f"{where}: idle_after does not go with sessions",
+                hint="a session that was shown could still be joined to another; leave it out",
+            )
+        if self.idle_after is not None and self.emit != "final":
+            raise DeclarationError(
+                f"{where}: idle_after says when silent partitions stop holding rows back, but"
+                " none are held back",
+                hint='declare emit="final" too, or leave idle_after out',
+            )
+
+    def _check_names(self, keys: Mapping[str, pl.Expr], where: str) -> None:
+        for name in (*keys, *self.aggregates):
+            check_column_name(name, where=where)
+        clash = set(WINDOW_COLUMNS) & {*keys, *self.aggregates}
         clash |= set(keys) & set(self.aggregates)
         if clash:
             raise DeclarationError(f"{where}: the column {min(clash)!r} would come twice")
-        input_types = {
-            name: _input_type(aggregate, available, f"{where}, aggregate {name!r}")
-            for name, aggregate in self.aggregates.items()
-        }
-        nullable = frozenset(n for n, e in keys.items() if not is_required(e, required))
-        bound = BoundWindowedAggregate(self, time, keys, key_types, nullable, input_types)
-        bound.partials()  # an aggregate refuses an input it cannot take here
-        return bound
+
+    def _record_key(
+        self,
+        keys: Mapping[str, pl.Expr],
+        types: Mapping[str, pl.DataType],
+        record_key: str | None,
+        where: str,
+    ) -> str | None:
+        """The key column that must be the record key; None where any partition may add to a row."""
+        by_worker = [n for n, a in self.aggregates.items() if isinstance(a, WorkerMerged)]
+        if not isinstance(self.window, Session) and not by_worker:
+            return None
+        what = f"aggregate {by_worker[0]!r}" if by_worker else "a session"
+        if not keys:
+            raise DeclarationError(
+                f"{where}: {what} is kept per record key, and there is no key",
+                hint="name the topic's key column",
+            )
+        if record_key is None and len(keys) > 1:
+            raise DeclarationError(
+                f"{where}: {what} is kept per record key, and the topic does not say which of"
+                " the key's columns that is",
+                hint=f"create {self.source.topic!r} with --key COLUMN",
+            )
+        if record_key is None:
+            (only,) = keys.values()
+            record_key = only.meta.undo_aliases().meta.output_name()
+        return key_column(
+            keys,
+            types,
+            record_key,
+            where=where,
+            hint=f"{what} needs all its records in one partition: add {record_key!r} to key",
+        )
 
 
 @dataclass(frozen=True, eq=False)
@@ -97,7 +197,8 @@ class BoundWindowedAggregate:
     Attributes:
         key_types: the key columns' types, in order.
         nullable_keys: those of them that may be null.
-        input_types: per aggregate the type of its input, None where it takes no column.
+        input_types: per aggregate the types of its inputs.
+        record_key: the key column that must be the record key, None where none must.
     """
 
     declaration: WindowedAggregate
@@ -105,159 +206,85 @@ class BoundWindowedAggregate:
     keys: Mapping[str, pl.Expr]
     key_types: Mapping[str, pl.DataType]
     nullable_keys: frozenset[str]
-    input_types: Mapping[str, pl.DataType | None]
-
-    def partials(self) -> list[Partial]:
-        """All partial columns, in table order."""
-        return [
-            partial
-            for name, aggregate in self.declaration.aggregates.items()
-            for partial in aggregate.partials(name, self.input_types[name])
-        ]
-
-    def fold(self, storable: Storable) -> WindowFold:
-        """A fold that has seen nothing yet."""
-        return WindowFold(self, storable)
-
-
-class WindowFold:
-    """Folds batches of any partition into partials per key and window."""
-
-    def __init__(self, bound: BoundWindowedAggregate, storable: Storable) -> None:
-        declared = bound.declaration
-        self._declared = declared
-        self._window = declared.window
-        self._key_types = dict(bound.key_types)
-        self._keys = list(bound.key_types)
-        self._partials = bound.partials()
-        self._group = [*self._keys, "@window"]
-        self._lifting = [
-            pl.col("@offset"),
-            pl.col("@timestamp"),
-            bound.time,
-            *(
-                _normal(expr, bound.key_types[name]).alias(name)
-                for name, expr in bound.keys.items()
-            ),
-            *(p.lift.cast(p.dtype).alias(p.column) for p in self._partials),
-        ]
-        refusals = _input_refusals(bound)
-        self._lifting += [r.condition.alias(f"@refused{n}") for n, r in enumerate(refusals)]
-        self._refusals = [
-            *time_refusals(declared.source),
-            *(Refusal(pl.col(f"@refused{n}"), r.message) for n, r in enumerate(refusals)),
-        ]
-        picked = [p.column for p in self._partials if p.merge is not Merge.SUM]
-        self._stored = [*self._keys, *picked]
-        self._storable = storable
-        inputs = [e for a in declared.aggregates.values() for e in a.reads()]
-        self.reads = columns_read([bound.time, *bound.keys.values(), *inputs])
-        self.reads_keys = False
-        self._pending: list[pl.DataFrame] = []
+    input_types: Mapping[str, Sequence[pl.DataType]]
+    record_key: str | None
 
     @property
-    def buffered(self) -> int:
-        return sum(len(frame) for frame in self._pending)
+    def keyed(self) -> bool:
+        """Whether it trusts that a key's records lie in one partition."""
+        return self.record_key is not None
 
-    def apply(self, events: Events, clock: PartitionClock) -> Outcome:
-        lifted, failed = evaluate(events.frame, self._lifting)
-        admitted, refused = admit(lifted, self._refusals, self._stored, self._storable)
-        time = admitted["@event_time"]
-        watermark = watermarks(time, clock, self._declared.source.out_of_orderness_ms)
-        start = self._window.start(time)
-        by = overdue(self._window.end(start), watermark, self._declared.allowed_lateness_ms)
-        is_late = by >= 0
-        placed = admitted.with_columns(start.alias("@window"))
-        late = None
-        if is_late.any():
-            late = self._late_rows(events, placed, watermark, by, is_late)
-            placed = placed.filter(~is_late)
-        self._hold(placed)
-        return Outcome(
-            clock=clock.advanced(time, pl.Series([events.max_record_time], dtype=pl.Int64)),
-            late=late,
-            dead=dead_letters([failed, refused]),
-            filtered=len(events.tombstones),
-        )
+    @cached_property
+    def kept(self) -> Kept:
+        """What the aggregates keep, in table order.
 
-    def flush(self) -> pl.DataFrame:
-        self._compact()
-        merged = self._pending.pop() if self._pending else None
-        if merged is None:
-            merged = pl.DataFrame(schema=self._held_schema())
-        start = pl.col("@window").cast(INSTANT).alias("window_start")
-        stored = settle(merged, self._partials)
-        return pl.concat([merged.select(*self._keys, start), stored], how="horizontal")
-
-    def _hold(self, placed: pl.DataFrame) -> None:
-        # The usual value is 0 or 1 and the largest possible, or no other sums up to it: see
-        # Partial.usual. So the sum tells, and costs next to nothing.
-        unusual = [
-            p.column
-            for p in self._partials
-            if not p.internal or placed[p.column].sum() != p.usual * len(placed)
+        Raises:
+            DeclarationError: an aggregate cannot take its inputs.
+        """
+        place = rank(self.time)
+        declared = self.declaration.aggregates
+        partials = [
+            partial
+            for name, aggregate in declared.items()
+            if isinstance(aggregate, SqlMerged)
+            for partial in aggregate.partials(name, self.input_types[name], place)
         ]
-        self._pending.append(placed.select(*self._group, *unusual))
-        if self.buffered > COMPACT_AT_ROWS:
-            self._compact()
+        if self.declaration.idle_after is not None:
+            partials.append(corrections.PARTIAL)
+        merged = [
+            merged_column(name, aggregate, self.input_types[name])
+            for name, aggregate in declared.items()
+            if isinstance(aggregate, WorkerMerged)
+        ]
+        return Kept(partials, merged, place)
 
-    def _compact(self) -> None:
-        if not self._pending:
-            return
-        rows = self._aligned()
-        merged = [merging(p) for p in self._partials if p.column in rows.columns]
-        grouped = rows.lazy().group_by(self._group).agg(merged)
-        self._pending = [grouped.collect(engine="streaming")]
+    @cached_property
+    def remerge(self) -> Remerge | None:
+        """How rows of one key merge where SQL cannot do it; None where it can."""
+        window = self.declaration.window
+        if not self.kept.merged or isinstance(window, Session):  # of sessions the newest row wins
+            return None
+        key = dict(self.key_types)
+        if window is not None:
+            key["window_start"] = INSTANT
+            if window.fixed_size_ms is None:
+                key["window_end"] = INSTANT
+        return Remerge(key, self.kept)
 
-    def _aligned(self) -> pl.DataFrame:
-        """All held rows as one frame; a column left out of some holds its usual value there."""
-        if all(frame.columns == self._pending[0].columns for frame in self._pending):
-            return pl.concat(self._pending)
-        usual = [pl.col(p.column).fill_null(p.usual) for p in self._partials if p.internal]
-        joined = pl.concat(self._pending, how="diagonal")
-        return joined.with_columns(e for e in usual if e.meta.output_name() in joined.columns)
-
-    def _held_schema(self) -> pl.Schema:
-        lifted = {p.column: p.dtype for p in self._partials}
-        return pl.Schema({**self._key_types, "@window": pl.Int64(), **lifted})
-
-    def _late_rows(
-        self,
-        events: Events,
-        placed: pl.DataFrame,
-        watermark: pl.Series,
-        by: pl.Series,
-        is_late: pl.Series,
-    ) -> pl.DataFrame:
-        return (
-            placed.select("@offset", "@event_time", *self._keys)
-            .with_columns(watermark.alias("@watermark"), by.alias("@by"))
-            .filter(is_late)
-            .select(
-                pl.lit(events.topic).alias("_topic"),
-                pl.lit(events.partition, pl.Int32).alias("_partition"),
-                pl.col("@offset").alias("_offset"),
-                pl.col("@event_time").cast(INSTANT).alias("_event_time"),
-                pl.col("@watermark").cast(INSTANT).alias("_watermark"),
-                pl.col("@by").alias("_late_by_ms"),
-                *self._keys,
-            )
+    def fold(self, storable: Storable, store: Store) -> Fold:
+        """A fold that has seen nothing yet."""
+        declared = self.declaration
+        recipe = Recipe(
+            source=declared.source,
+            time=self.time,
+            keys=self.keys,
+            key_types=self.key_types,
+            kept=self.kept,
+            refusals=self._refusals(),
+            record_key=self.record_key,
         )
+        lifting = Lifting(recipe, storable)
+        keys = pl.Schema(self.key_types)
+        lateness = declared.allowed_lateness_ms
+        if isinstance(declared.window, Session):
+            disorder = declared.source.out_of_orderness_ms
+            return SessionFold(lifting, declared.window, lateness, disorder, keys, self.kept, store)
+        return WindowFold(lifting, declared.window, lateness, keys, self.kept)
+
+    def _refusals(self) -> list[Refusal]:
+        return [
+            Refusal(refusal.condition, f"{name}: {refusal.message}")
+            for name, aggregate in self.declaration.aggregates.items()
+            for refusal in aggregate.refusals(self.input_types[name])
+        ]
 
 
-def _input_type(aggregate: Aggregate, available: pl.Schema, where: str) -> pl.DataType | None:
-    types = [result_type(expr, available, where=where) for expr in aggregate.reads()]
-    return types[0] if types else None
-
-
-def _input_refusals(bound: BoundWindowedAggregate) -> list[Refusal]:
-    return [
-        Refusal(refusal.condition, f"{name}: {refusal.message}")
-        for name, aggregate in bound.declaration.aggregates.items()
-        for refusal in aggregate.refusals(bound.input_types[name])
-    ]
-
-
-def _normal(key: pl.Expr, dtype: pl.DataType) -> pl.Expr:
-    """A key whose equal values are the same value: -0.0 groups with 0.0."""
-    return key + 0.0 if dtype.is_float() else key
+def _input_types(aggregate: Aggregate, available: pl.Schema, where: str) -> list[pl.DataType]:
+    if aggregate.where is not None:
+        dtype = result_type(aggregate.where, available, where=f"{where}, where")
+        if dtype != pl.Boolean:
+            raise DeclarationError(
+                f"{where}: where is of type {dtype}, not a condition",
+                hint='write one: where=pl.col("amount") > 0',
+            )
+    return [result_type(expr, available, where=where) for expr in aggregate.reads()]

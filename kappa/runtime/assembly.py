@@ -8,7 +8,6 @@ from kappa import plugins
 from kappa.avro.columns import polars_schema, required_columns
 from kappa.avro.schema import AvroSchema
 from kappa.config import Settings, require_kafka
-from kappa.errors import DeclarationError
 from kappa.processing.projection import Projection
 from kappa.registry.topic import TopicRegistry, value_subject
 from kappa.tables.layout import Layout
@@ -78,8 +77,9 @@ def assemble(
         registry.check(newest.subject, newest.schema)
         reader_schema_id = newest.schema_id
     reader = registry.schema(reader_schema_id)
-    _check_key(loaded, registry.topic_key(topic))
-    bound = declaration.bind(polars_schema(reader), required_columns(reader))
+    bound = declaration.bind(
+        polars_schema(reader), required_columns(reader), registry.topic_key(topic)
+    )
     plugin = loaded.plugin
     return Assembly(
         loaded=loaded,
@@ -89,16 +89,3 @@ def assemble(
         layout=layout_of(bound),
         fingerprint=fingerprint(plugin.name, plugin.version, plugin.object_path),
     )
-
-
-def _check_key(loaded: plugins.Loaded, record_key: str | None) -> None:
-    declaration = loaded.declaration
-    if not isinstance(declaration, Projection) or declaration.latest_by is None:
-        return
-    if record_key is not None and record_key != declaration.latest_by:
-        raise DeclarationError(
-            f"{declaration.name} version {declaration.version} keeps the latest row by"
-            f" {declaration.latest_by!r}, but the record key of {declaration.source.topic!r}"
-            f" is {record_key!r}",
-            hint=f"use latest_by={record_key!r}",
-        )

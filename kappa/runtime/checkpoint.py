@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 
 import polars as pl
-from sqlalchemy import Engine
+from sqlalchemy import Connection, Engine
 from tenacity import retry, retry_if_exception_type, stop_after_attempt, wait_random_exponential
 
 from kappa.errors import Deadlock
-from kappa.tables import dead_letters, progress, sink
+from kappa.processing.corrections import CORRECTIONS, with_corrections, without_corrections
+from kappa.processing.events import Changes
+from kappa.tables import dead_letters, finality, progress, sink, state
 from kappa.tables.layout import Layout
+from kappa.tables.remerge import Remerge
 
 
 @dataclass(frozen=True)
@@ -20,17 +23,19 @@ class Checkpoint:
 
     Attributes:
         advances: the step of every partition that moved.
-        rows: rows or parts of rows, in the table's columns.
-        late: rows of the late table, None for a version without one.
+        changes: what the fold flushed.
         dead: dead letters, as kappa.tables.dead_letters.FRAME_SCHEMA.
         building: whether rows are appended or merged into their keys.
+        remerge: how rows of one key merge where SQL cannot do it.
+        silent: the partitions that have nothing to read.
     """
 
     advances: Sequence[progress.Advance]
-    rows: pl.DataFrame
-    late: pl.DataFrame | None
+    changes: Changes
     dead: pl.DataFrame
     building: bool
+    remerge: Remerge | None = None
+    silent: Collection[finality.Partition] = ()
 
 
 @retry(
@@ -49,12 +54,34 @@ def commit(engine: Engine, layout: Layout, checkpoint: Checkpoint) -> None:
         Fenced: a partition is no longer ours; nothing was written.
         DataRefused, DatabaseUnavailable: nothing was written, or the outcome is unknown.
     """
+    changes = checkpoint.changes
+    processor, version = layout.processor, layout.version
     with engine.begin() as connection:
-        progress.advance(connection, layout.processor, layout.version, checkpoint.advances)
-        if checkpoint.late is not None and len(checkpoint.late):
-            sink.write_late(connection, layout, checkpoint.late)
-        if len(checkpoint.dead):
-            dead_letters.insert(connection, layout.processor, layout.version, checkpoint.dead)
-        if len(checkpoint.rows):
-            write = sink.append if checkpoint.building else sink.upsert
-            write(connection, layout, checkpoint.rows)
+        progress.advance(connection, processor, version, checkpoint.advances)
+        if changes.state is not None:
+            state.write(connection, layout, changes.state)
+        if changes.late is not None:
+            sink.write_late(connection, layout, changes.late)
+        dead_letters.insert(connection, processor, version, checkpoint.dead)
+        for output, rows in sorted(changes.sides.items()):
+            sink.append_side(connection, layout, output, rows)
+        if checkpoint.building:
+            sink.append(connection, layout, without_corrections(changes.rows))
+        else:
+            rows = _marked(connection, layout, changes.rows)
+            sink.upsert(connection, layout, rows, checkpoint.remerge)
+        if layout.finality is not None:
+            finality.advance(connection, processor, version, layout.finality, checkpoint.silent)
+
+
+def _marked(connection: Connection, layout: Layout, rows: pl.DataFrame) -> pl.DataFrame:
+    """The rows with the corrections among their records counted, in them and for the version."""
+    if CORRECTIONS not in rows.columns:
+        return rows
+    processor, version = layout.processor, layout.version
+    final_through = finality.hold(connection, processor, version)
+    if final_through is None:
+        return without_corrections(rows)
+    marked = with_corrections(rows, final_through)
+    finality.correct(connection, processor, version, int(marked[CORRECTIONS].sum()))
+    return marked

@@ -17,6 +17,7 @@ class Job:
         building: whether rows are appended to a table without keys, or merged into one.
         batch_size: records folded between two checkpoints, at most.
         owner: who claims, for people who look at the offset rows.
+        silent: the version's partitions that have nothing to read.
     """
 
     settings: Settings
@@ -28,6 +29,7 @@ class Job:
     building: bool
     batch_size: int
     owner: str
+    silent: tuple[tuple[str, int], ...] = ()
 
 
 @dataclass(frozen=True)

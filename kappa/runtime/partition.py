@@ -25,7 +25,6 @@ class Tally:
     """What was folded since the last checkpoint."""
 
     records: int = 0
-    late: int = 0
     dead: int = 0
     filtered: int = 0
     size_bytes: int = 0
@@ -51,6 +50,11 @@ class PartitionRun:
         return self.position >= self.target
 
     @property
+    def settled(self) -> bool:
+        """Whether nothing was read since the last checkpoint."""
+        return self.position == self._committed
+
+    @property
     def behind(self) -> tuple[int, int]:
         """Sorts partitions by event time reached, so that they are read in step."""
         time = self.clock.max_event_time
@@ -58,8 +62,8 @@ class PartitionRun:
 
     def fold(
         self, raw: RawBatch, decoder: BatchDecoder, fold: Fold, keys_at: KeysAt
-    ) -> tuple[pl.DataFrame | None, pl.DataFrame]:
-        """Folds one raw batch in; returns late rows and dead letters, ready for their tables.
+    ) -> pl.DataFrame:
+        """Folds one raw batch in; returns its dead letters, ready for their table.
 
         ``keys_at`` finds the record keys of dead letters where the batch came without keys.
         """
@@ -70,16 +74,18 @@ class PartitionRun:
         self.position = raw.next_offset
         tally = self._tally
         tally.records += len(raw.values)
-        tally.late += 0 if outcome.late is None else len(outcome.late)
-        tally.dead += len(dead)
+        tally.dead += dead["timer"].null_count()
         tally.filtered += outcome.filtered
         tally.size_bytes += raw.size_bytes
         tally.schema_ids |= decoded.schema_ids
-        return outcome.late, dead
+        return dead
 
-    def checkpoint(self) -> tuple[Advance, int] | None:
-        """The step since the last checkpoint and its bytes; None where there was none."""
-        if self.position == self._committed:
+    def checkpoint(self, late: int) -> tuple[Advance, int] | None:
+        """The step since the last checkpoint and its bytes; None where there was none.
+
+        ``late`` is how many of its records have turned out to be late.
+        """
+        if self.settled:
             return None
         tally, self._tally = self._tally, Tally()
         advance = Advance(
@@ -91,7 +97,7 @@ class PartitionRun:
             max_event_time=self.clock.max_event_time,
             max_record_time=self.clock.max_record_time,
             records=tally.records,
-            late=tally.late,
+            late=late,
             dead=tally.dead,
             filtered=tally.filtered,
             schema_ids=frozenset(tally.schema_ids),
@@ -128,8 +134,8 @@ def _events(raw: RawBatch, decoded: Decoded, *, with_keys: bool) -> Events:
         pl.lit(raw.partition, pl.Int32).alias("@partition"),
     ]
     if with_keys:
-        keys = raw.keys if positions is None else [raw.keys[at] for at in positions]
-        system.append(pl.Series("@key", keys, dtype=pl.Binary))
+        keys = raw.key_column if positions is None else raw.key_column[positions]
+        system.append(keys.alias("@key"))
     return Events(
         topic=raw.topic,
         partition=raw.partition,
@@ -147,7 +153,7 @@ def _tombstones(raw: RawBatch, decoded: Decoded, *, with_keys: bool) -> pl.DataF
         {
             "@offset": raw.offsets[at],
             "@timestamp": raw.timestamps[at],
-            "@key": [raw.keys[position] for position in at] if with_keys else None,
+            "@key": raw.key_column[at] if with_keys else None,
         },
         schema=TOMBSTONE_SCHEMA,
     )
@@ -157,25 +163,37 @@ def _letters(
     raw: RawBatch, decoded: Decoded, outcome: Outcome, keys_at: KeysAt | None
 ) -> pl.DataFrame:
     """The batch's dead letters: what could not be decoded and what the fold refused."""
-    found = [(f.position, f.error_class, f.message) for f in decoded.failures]
+    found = [(f.position, 0, f.error_class, f.message, None, None) for f in decoded.failures]
     refused = outcome.dead
     at = np.searchsorted(raw.offsets, refused["@offset"].to_numpy())
-    found += zip(at.tolist(), refused["error_class"], refused["message"], strict=True)
-    keys = {} if keys_at is None else keys_at([int(raw.offsets[at]) for at, _, _ in found])
+    found += zip(at.tolist(), _index(refused), *refused.drop("@offset"), strict=True)
+    keys = {} if keys_at is None else keys_at([int(raw.offsets[at]) for at, *_ in found])
     return pl.DataFrame(
         [
             {
                 "topic": raw.topic,
                 "partition": raw.partition,
                 "offset": int(raw.offsets[position]),
+                "index": index,
                 "timestamp": int(raw.timestamps[position]),
                 "key": raw.keys[position] if raw.keys else keys.get(int(raw.offsets[position])),
                 "value": raw.values[position],
                 "error_class": error_class,
                 "message": message,
-                "stack": None,
+                "stack": stack,
+                "timer": timer,
             }
-            for position, error_class, message in sorted(found)
+            for position, index, error_class, message, stack, timer in sorted(
+                found, key=lambda letter: letter[:2]
+            )
         ],
         schema=dead_letters.FRAME_SCHEMA,
     )
+
+
+def _index(refused: pl.DataFrame) -> pl.Series:
+    """Zero for a record, and a number from one on for each timer it made fire that failed."""
+    counted = pl.col("timer").is_not_null().cast(pl.Int32).cum_sum().over("@offset")
+    return refused.select(
+        pl.when(pl.col("timer").is_not_null()).then(counted).otherwise(0).alias("index")
+    )["index"]

@@ -19,9 +19,9 @@ from kappa.runtime.assembly import Assembly, assemble, registry_of
 from kappa.tables import progress
 from kappa.tables.bookkeeping import require_current
 from kappa.tables.engine import connect
-from kappa.tables.layout import Kind
 from kappa.tables.progress import PartitionProgress
 from kappa.versions import records
+from kappa.versions.keyed_layout import check_state
 from kappa.versions.lifecycle import State
 from kappa.versions.records import VersionRecord
 
@@ -96,6 +96,7 @@ def plan(
     )
     if record is not None:
         records.check_identity(record, assembly.fingerprint)
+        check_state(record.layout, assembly.layout)
         _check_positions(found, history)
         _check_partitions(found, history, assembly)
     building = record is None or record.state in (State.BUILDING, State.FAILED)
@@ -152,7 +153,7 @@ def _check_partitions(
     found: tuple[PartitionProgress, ...], history: TopicHistory, assembly: Assembly
 ) -> None:
     """Where a key decides the partition, a new partition moves keys away from their rows."""
-    if assembly.layout.kind is Kind.LATEST and len(history.partitions) != len(found):
+    if assembly.bound.keyed and len(history.partitions) != len(found):
         raise PartitionsChanged(
             "the topic has other partitions than when this version was built",
             topic=history.topic,

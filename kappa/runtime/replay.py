@@ -147,6 +147,7 @@ def _jobs(plan: Plan, workers: int, batch_size: int) -> list[Job]:
     """The partitions with something to read, dealt to at most ``workers`` jobs."""
     waiting = [span for span in plan.spans if span.end > span.start]
     shares = [waiting[number::workers] for number in range(workers)]
+    silent = tuple((span.topic, span.partition) for span in plan.spans if span.end == span.start)
     owner = f"{socket.gethostname()}:{os.getpid()}"
     return [
         Job(
@@ -159,6 +160,7 @@ def _jobs(plan: Plan, workers: int, batch_size: int) -> list[Job]:
             building=plan.building,
             batch_size=batch_size,
             owner=owner,
+            silent=silent,
         )
         for share in shares
         if share
@@ -182,7 +184,7 @@ def _finish(engine: Engine, plan: Plan, seconds: float) -> tuple[State, int]:
     with engine.begin() as connection:
         reached = progress.read(connection, assembly.name, assembly.version)
         _check_reached(reached, assembly)
-        rows = build.finish(connection, assembly.layout)
+        rows = build.finish(connection, assembly.layout, assembly.bound.remerge)
         if plan.building:
             records.make_ready(
                 connection,

@@ -27,6 +27,7 @@ from kappa.runtime.checkpoint import Checkpoint, commit
 from kappa.runtime.job import Job, Report
 from kappa.runtime.keys import read_keys
 from kappa.runtime.partition import PartitionRun
+from kappa.runtime.store import PostgresStore
 from kappa.tables import dead_letters, progress
 from kappa.tables.engine import connect
 from kappa.tables.layout import Layout
@@ -63,7 +64,8 @@ def run_assembled(
         runs = _claim(engine, job)
         ranges = {run.place: (run.position, run.target) for run in runs if not run.finished}
         topic_ids = {run.place.topic: run.topic_id for run in runs}
-        fold = assembly.bound.fold(storable_in(assembly.layout))
+        store = PostgresStore(engine, assembly.layout)
+        fold = assembly.bound.fold(storable_in(assembly.layout), store)
         decoder = BatchDecoder(assembly.reader, registry.schema, columns=fold.reads)
         kafka = require_kafka(job.settings)
         with LogReader(kafka, ranges, topic_ids=topic_ids, with_keys=fold.reads_keys) as reader:
@@ -103,11 +105,11 @@ class _Worker:
         self._job = job
         self._kafka = require_kafka(job.settings)
         self._layout = assembly.layout
+        self._remerge = assembly.bound.remerge
         self._engine = engine
         self._decoder = decoder
         self._fold = fold
         self._listener = listener
-        self._late: list[pl.DataFrame] = []
         self._dead: list[pl.DataFrame] = []
         self._since = 0
         self._last = time.monotonic()
@@ -144,9 +146,7 @@ class _Worker:
 
     def _take(self, run: PartitionRun, raw: RawBatch) -> None:
         keys_at = partial(read_keys, self._kafka, run.topic_id, run.place)
-        late, dead = run.fold(raw, self._decoder, self._fold, keys_at)
-        if late is not None and len(late):
-            self._late.append(late)
+        dead = run.fold(raw, self._decoder, self._fold, keys_at)
         if len(dead):
             self._dead.append(dead)
         self._since += len(raw.values)
@@ -154,22 +154,25 @@ class _Worker:
     def _due(self) -> bool:
         return (
             self._since >= self._job.batch_size
+            or self._fold.full
             or time.monotonic() - self._last > CHECKPOINT_AFTER_S
         )
 
     def _checkpoint(self, runs: list[PartitionRun], committer: ThreadPoolExecutor) -> None:
-        steps = [step for run in runs if (step := run.checkpoint()) is not None]
         self._since, self._last = 0, time.monotonic()
-        if not steps:
+        if all(run.settled for run in runs):
             return
-        late, self._late = self._late, []
+        changes = self._fold.flush()
+        late = _by_partition(changes.late)
+        steps = [step for run in runs if (step := run.checkpoint(late.get(run.place.partition, 0)))]
         dead, self._dead = self._dead, []
         checkpoint = Checkpoint(
             advances=[advance for advance, _ in steps],
-            rows=self._fold.flush(),
-            late=pl.concat(late) if late else None,
+            changes=changes,
             dead=pl.concat(dead) if dead else pl.DataFrame(schema=dead_letters.FRAME_SCHEMA),
             building=self._job.building,
+            remerge=self._remerge,
+            silent=self._job.silent,
         )
         size = sum(size for _, size in steps)
         self._settle()
@@ -180,6 +183,7 @@ class _Worker:
         if self._committing is not None:
             self._committing.result()
             self._committing = None
+            self._fold.settled()
 
     def _commit(self, checkpoint: Checkpoint, size_bytes: int) -> None:
         commit(self._engine, self._layout, checkpoint)
@@ -194,3 +198,10 @@ class _Worker:
                 size_bytes=size_bytes,
             )
         )
+
+
+def _by_partition(late: pl.DataFrame | None) -> dict[int, int]:
+    """How many of the late records are of each partition."""
+    if late is None:
+        return {}
+    return dict(late["_partition"].value_counts().iter_rows())

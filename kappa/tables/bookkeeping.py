@@ -30,7 +30,7 @@ from sqlalchemy.dialects.postgresql import JSONB
 
 from kappa.errors import MigrationNeeded
 
-REVISION = "0001"
+REVISION = "0002"
 """The migration that makes the tables as they are described here."""
 
 VERSION_TABLE = "kappa_alembic_version"
@@ -118,15 +118,35 @@ dead_letter = Table(
     Column("topic", Text, primary_key=True),
     Column("partition", Integer, primary_key=True, autoincrement=False),
     Column("offset", BigInteger, primary_key=True, autoincrement=False),
+    Column("index", Integer, primary_key=True, autoincrement=False, server_default=text("0")),
     Column("timestamp", BigInteger, nullable=False),
     Column("key", LargeBinary),
     Column("value", LargeBinary),
     Column("error_class", Text, nullable=False),
     Column("message", Text, nullable=False),
     Column("stack", Text),
+    Column("timer", Text),
     Column("created_at", DateTime(timezone=True), nullable=False, server_default=func.now()),
 )
-"""Records a version could not process, at their place in the log."""
+"""Records a version could not process, at their place in the log.
+
+A timer that failed is here too, at the record that made it fire: ``timer`` says which, and
+``index`` counts them from one; the record's own letter has index zero.
+"""
+
+finality = Table(
+    "kappa_finality",
+    metadata,
+    Column("processor", Text, primary_key=True),
+    Column("version", Integer, primary_key=True, autoincrement=False),
+    Column("final_through", DateTime(timezone=True), nullable=False),
+    Column("corrections", BigInteger, nullable=False, server_default=text("0")),
+    ForeignKeyConstraint(
+        ["processor", "version"], ["kappa_version.processor", "kappa_version.version"]
+    ),
+)
+"""Up to where a version's windows are final, which only rises, and how many records of partitions
+that had been silent were applied to such windows all the same."""
 
 history = Table(
     "kappa_history",

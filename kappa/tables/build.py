@@ -7,8 +7,9 @@ is all that crash safety needs: a step is done or not begun.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from contextlib import contextmanager
+from typing import Any
 
 import sqlalchemy as sa
 from psycopg import sql
@@ -16,7 +17,7 @@ from sqlalchemy import Connection
 from sqlalchemy.schema import AddConstraint, CreateTable, DropTable
 
 from kappa.errors import DataRefused, IllegalTransition, NameTaken
-from kappa.tables import catalog, names, parts
+from kappa.tables import catalog, names, parts, state
 from kappa.tables.catalog import Relation, RelationColumn, RelationKind
 from kappa.tables.engine import driver, translating
 from kappa.tables.layout import DELETED, Column, Kind, Layout
@@ -27,6 +28,7 @@ from kappa.tables.relations import (
     relation,
     rows_table,
 )
+from kappa.tables.remerge import Remerge, is_merged_by_worker, put_back, take_out
 from kappa.tables.split import find_split
 
 _REWRITE_ABOVE = 0.12
@@ -48,20 +50,28 @@ def create(conn: Connection, layout: Layout) -> None:
     _describe(conn, layout)
     if layout.late is not None and layout.late_table is not None:
         _create(conn, layout.late_table, layout.late)
+    for side in layout.sides:
+        _create(conn, layout.side_table(side), side.columns)
+        _grant(conn, layout.side_table(side), layout.side_view_name(side))
+    if layout.state_table is not None and _create(conn, layout.state_table, state.COLUMNS):
+        state.add_keys(conn, layout)
 
 
-def finish(conn: Connection, layout: Layout) -> int:
+def finish(conn: Connection, layout: Layout, remerge: Remerge | None = None) -> int:
     """Merges parts, makes the keys, updates statistics; returns the number of rows.
 
-    Does nothing but count once it has been done.
+    Does nothing but count once it has been done. ``remerge`` is needed where the layout has
+    columns with MergeRule.REPLACED.
     """
     if not is_finished(conn, layout):
         # What sorting and hashing may take of memory; both end with the transaction.
         conn.execute(sa.text("SET LOCAL maintenance_work_mem = '256MB'"))
         conn.execute(sa.text("SET LOCAL work_mem = '128MB'"))
-        _make_rows(conn, layout)
+        _make_rows(conn, layout, remerge)
         if layout.late is not None and layout.late_table is not None:
             _add_key(conn, layout.late_table, layout.late)
+        for side in layout.sides:
+            _add_key(conn, layout.side_table(side), side.columns)
     return conn.scalar(sa.select(sa.func.count()).select_from(rows_table(layout))) or 0
 
 
@@ -70,13 +80,21 @@ def is_finished(conn: Connection, layout: Layout) -> bool:
     return catalog.has_constraint(conn, layout.table, names.key_name(layout.table))
 
 
-def drop(conn: Connection, processor: str, version: int) -> None:
+def drop(conn: Connection, processor: str, version: int, outputs: Collection[str] = ()) -> None:
     """Drops a version's tables, if they exist, and never what depends on them.
+
+    ``outputs`` names its side outputs.
 
     Raises:
         IllegalTransition: views still select from a table; they are named.
     """
-    for name in (names.late_name(processor, version), names.table_name(processor, version)):
+    tables = [
+        *(names.side_name(processor, version, output) for output in outputs),
+        names.state_name(processor, version),
+        names.late_name(processor, version),
+        names.table_name(processor, version),
+    ]
+    for name in tables:
         views = catalog.dependents(conn, name)
         if views:
             raise IllegalTransition(
@@ -85,7 +103,8 @@ def drop(conn: Connection, processor: str, version: int) -> None:
         conn.execute(DropTable(sa.Table(name, sa.MetaData()), if_exists=True))
 
 
-def _create(conn: Connection, name: str, columns: tuple[Column, ...]) -> None:
+def _create(conn: Connection, name: str, columns: tuple[Column, ...]) -> bool:
+    """Creates the table if there is none; returns whether there was none."""
     found = catalog.find(conn, name)
     if found is None:
         conn.execute(CreateTable(relation(name, columns)))
@@ -94,6 +113,7 @@ def _create(conn: Connection, name: str, columns: tuple[Column, ...]) -> None:
             f"a relation {name!r} exists and is not the table kappa would make",
             hint="rename it, or drop it if nothing needs it",
         )
+    return found is None
 
 
 def _has_shape(found: Relation, columns: tuple[Column, ...]) -> bool:
@@ -106,32 +126,43 @@ def _describe(conn: Connection, layout: Layout) -> None:
     table = sql.Identifier(layout.table)
     text = f"kappa: rows of {layout.processor} version {layout.version}"
     _run(conn, sql.SQL("COMMENT ON TABLE {} IS {}").format(table, text))
-    view = catalog.find(conn, layout.view_name)
+    _grant(conn, layout.table, layout.view_name)
+
+
+def _grant(conn: Connection, table: str, view_name: str) -> None:
+    """Lets the owner of the view read the table, where the view exists."""
+    view = catalog.find(conn, view_name)
     if view is not None and view.kind is RelationKind.VIEW:
-        owner = sql.Identifier(view.owner)
-        _run(conn, sql.SQL("GRANT SELECT ON {} TO {}").format(table, owner))
+        grant = sql.SQL("GRANT SELECT ON {} TO {}")
+        _run(conn, grant.format(sql.Identifier(table), sql.Identifier(view.owner)))
 
 
-def _make_rows(conn: Connection, layout: Layout) -> None:
+def _make_rows(conn: Connection, layout: Layout, remerge: Remerge | None) -> None:
     """One row per key, and the key. First in the quick way, which trusts checkpoints."""
     if layout.kind is Kind.APPEND:
         _add_key(conn, layout.table, layout.columns)
         return
     try:
         with conn.begin_nested():
-            _merge_parts(conn, layout, everywhere=False)
+            _merge_parts(conn, layout, remerge, everywhere=False)
             _add_key(conn, layout.table, layout.columns)
     except DataRefused:
         # Some transaction wrote a key twice after all, for example a table restored from a dump.
-        _merge_parts(conn, layout, everywhere=True)
+        _merge_parts(conn, layout, remerge, everywhere=True)
         _add_key(conn, layout.table, layout.columns)
 
 
-def _merge_parts(conn: Connection, layout: Layout, *, everywhere: bool) -> None:
+def _merge_parts(
+    conn: Connection, layout: Layout, remerge: Remerge | None, *, everywhere: bool
+) -> None:
     """Leaves one row per key and no deletions, by whichever way moves fewer rows."""
     written = relation(layout.table, building_columns(layout))
     split = find_split(conn, layout, written, everywhere=everywhere)
-    if split.pieces > _REWRITE_ABOVE * split.total:
+    rewrite = split.pieces > _REWRITE_ABOVE * split.total
+    if is_merged_by_worker(layout):
+        if split.pieces:
+            _remerge_split(conn, layout, written, split.keys, remerge, rewrite=rewrite)
+    elif rewrite:
         _rewrite(conn, layout, written)
     else:
         if split.pieces:
@@ -148,21 +179,41 @@ def _replace_split(conn: Connection, layout: Layout, written: sa.Table, split: s
     if layout.kind is Kind.LATEST:
         whole = whole.add_columns(sa.false())
     back = sa.insert(written).from_select([column.name for column in written.c], whole)
-    _run(conn, sql.SQL("ANALYZE {}").format(sql.Identifier(split.name)))
-    # Joining by a sort of the whole table is what the planner picks, and the slowest way.
-    with _planner_without(conn, "enable_mergejoin"):
+    with _joined_by_hash(conn, split):
         conn.execute(back.add_cte(taken))
+
+
+def _remerge_split(
+    conn: Connection,
+    layout: Layout,
+    written: sa.Table,
+    split: sa.Table,
+    remerge: Remerge | None,
+    *,
+    rewrite: bool,
+) -> None:
+    """Takes out the rows of these keys, lets the worker merge them and puts the merged back."""
+    with _joined_by_hash(conn, split):
+        taken = take_out(conn, layout, written, split, delete=not rewrite)
+        if rewrite:  # all others move to a new table: deleting so many would leave it full of holes
+            same = parts.same_key(layout, written, split)
+            others = sa.select(*written.c).where(~sa.exists().where(same))
+            _take_place(conn, layout, written, others)
+    put_back(conn, layout, taken, remerge)
 
 
 def _rewrite(conn: Connection, layout: Layout, written: sa.Table) -> None:
     """Writes the merged rows, in the order of their key, to a table that takes this one's place."""
-    fresh = relation(f"{layout.table}__new", layout.columns)
-    whole = parts.merged(layout, written)
-    names_in_order = [column.name for column in layout.columns]
-    conn.execute(CreateTable(fresh))
     # One sort serves the grouping, the order of the rows and the key made afterwards.
     with _planner_without(conn, "enable_hashagg"):
-        conn.execute(sa.insert(fresh).from_select(names_in_order, whole))
+        _take_place(conn, layout, written, parts.merged(layout, written))
+
+
+def _take_place(conn: Connection, layout: Layout, written: sa.Table, rows: sa.Select[Any]) -> None:
+    """Puts a new table with these rows in the place of the one that was written."""
+    fresh = relation(f"{layout.table}__new", layout.columns)
+    conn.execute(CreateTable(fresh))
+    conn.execute(sa.insert(fresh).from_select([column.name for column in fresh.c], rows))
     conn.execute(DropTable(written))
     old, new = sql.Identifier(fresh.name), sql.Identifier(layout.table)
     _run(conn, sql.SQL("ALTER TABLE {} RENAME TO {}").format(old, new))
@@ -184,6 +235,14 @@ def _drop_deletions(conn: Connection, layout: Layout) -> None:
 def _add_key(conn: Connection, name: str, columns: tuple[Column, ...]) -> None:
     conn.execute(AddConstraint(key_constraint(relation(name, columns), columns)))
     _run(conn, sql.SQL("ANALYZE {}").format(sql.Identifier(name)))
+
+
+@contextmanager
+def _joined_by_hash(conn: Connection, split: sa.Table) -> Iterator[None]:
+    """Joining by a sort of the whole table is what the planner picks, and the slowest way."""
+    _run(conn, sql.SQL("ANALYZE {}").format(sql.Identifier(split.name)))
+    with _planner_without(conn, "enable_mergejoin"):
+        yield
 
 
 @contextmanager

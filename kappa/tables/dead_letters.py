@@ -20,15 +20,18 @@ FRAME_SCHEMA = pl.Schema(
         "topic": pl.String(),
         "partition": pl.Int32(),
         "offset": pl.Int64(),
+        "index": pl.Int32(),
         "timestamp": pl.Int64(),
         "key": pl.Binary(),
         "value": pl.Binary(),
         "error_class": pl.String(),
         "message": pl.String(),
         "stack": pl.String(),
+        "timer": pl.String(),
     }
 )
-"""One row per record; ``timestamp`` is the record's, in milliseconds."""
+"""One row per record, ``index`` zero, or per timer that failed, from one on; ``timestamp`` is the
+record's, in milliseconds."""
 
 _COLUMNS = tuple(
     Column(name, sql_type(dtype), MergeRule.FIXED) for name, dtype in FRAME_SCHEMA.items()
@@ -45,10 +48,10 @@ def insert(conn: Connection, processor: str, version: int, frame: pl.DataFrame) 
     staged = temporary("kappa_stage_dead_letter", _COLUMNS)
     conn.execute(CreateTable(staged, if_not_exists=True))
     conn.execute(sa.delete(staged))
-    text = pl.col("message", "stack").str.replace_all("\0", "\ufffd", literal=True)
+    text = pl.col("message", "stack", "timer").str.replace_all("\0", "\ufffd", literal=True)
     copy_in(conn, staged.name, _COLUMNS, frame.with_columns(text))
     rows = sa.select(sa.literal(processor), sa.literal(version), *staged.c).order_by(
-        staged.c.topic, staged.c.partition, staged.c.offset
+        staged.c.topic, staged.c.partition, staged.c.offset, staged.c.index
     )
     names = ["processor", "version", *(column.name for column in _COLUMNS)]
     conn.execute(postgresql_insert(dead_letter).from_select(names, rows).on_conflict_do_nothing())

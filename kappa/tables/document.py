@@ -7,10 +7,21 @@ installed, so its row holds all that its tables and its view were made of.
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import asdict
 from typing import Any
 
-from kappa.tables.finalize import Finalize, FixedPoint, Mean, Plain, ScaledDecimal, WindowEnd
-from kappa.tables.layout import Column, Kind, Layout, ViewColumn
+from kappa.tables.finality import Finality
+from kappa.tables.finalize import (
+    Finalize,
+    FixedPoint,
+    Mean,
+    Plain,
+    ScaledDecimal,
+    SquareRoot,
+    Variance,
+    WindowEnd,
+)
+from kappa.tables.layout import Column, Kind, Layout, Side, ViewColumn
 from kappa.tables.merge import MergeRule
 from kappa.tables.sqltypes import SqlType
 
@@ -29,12 +40,18 @@ def to_document(layout: Layout) -> dict[str, Any]:
         "key": list(layout.key),
         "view": [{"name": c.name, "finalize": _finalize(c.finalize)} for c in layout.view],
         "late": None if layout.late is None else [_column(column) for column in layout.late],
+        "finality": None if layout.finality is None else asdict(layout.finality),
+        "sides": [
+            {"name": side.name, "columns": [_column(column) for column in side.columns]}
+            for side in layout.sides
+        ],
+        "state": layout.state,
     }
 
 
 def from_document(document: Mapping[str, Any]) -> Layout:
     """The layout that ``to_document`` wrote."""
-    late = document["late"]
+    late, finality = document["late"], document.get("finality")
     return Layout(
         processor=document["processor"],
         version=document["version"],
@@ -46,15 +63,23 @@ def from_document(document: Mapping[str, Any]) -> Layout:
             for shown in document["view"]
         ),
         late=None if late is None else tuple(map(_read_column, late)),
+        finality=None if finality is None else Finality(**finality),
+        sides=tuple(
+            Side(side["name"], tuple(map(_read_column, side["columns"])))
+            for side in document.get("sides", ())
+        ),
+        state=document.get("state"),
     )
 
 
 def _column(column: Column) -> dict[str, Any]:
+    order = {"order": list(column.order)} if column.order else {}
     return {
         "name": column.name,
         "type": [column.type.name, column.type.precision, column.type.scale],
         "merge": column.merge.value,
         "nullable": column.nullable,
+        **order,
     }
 
 
@@ -64,6 +89,7 @@ def _read_column(document: Mapping[str, Any]) -> Column:
         SqlType(*document["type"]),
         MergeRule(document["merge"]),
         document["nullable"],
+        tuple(document.get("order", ())),
     )
 
 
@@ -77,6 +103,10 @@ def _finalize(finalize: Finalize) -> dict[str, Any]:
             return {"by": "scaled_decimal", "units": units, "scale": scale}
         case Mean(total, count):
             return {"by": "mean", "total": _finalize(total), "count": count}
+        case Variance():
+            return {"by": "variance", **asdict(finalize)}
+        case SquareRoot(of):
+            return {"by": "square_root", "of": _finalize(of)}
         case WindowEnd(start, size_ms):
             return {"by": "window_end", "start": start, "size_ms": size_ms}
     raise AssertionError(f"{finalize!r} has no document")
@@ -92,6 +122,14 @@ def _read_finalize(document: Mapping[str, Any]) -> Finalize:
             return ScaledDecimal(document["units"], document["scale"])
         case "mean":
             return Mean(_read_finalize(document["total"]), document["count"])
+        case "variance":
+            return _read_variance(document)
+        case "square_root":
+            return SquareRoot(_read_variance(document["of"]))
         case "window_end":
             return WindowEnd(document["start"], document["size_ms"])
     raise AssertionError(f"a view column finalized by {document['by']!r}")
+
+
+def _read_variance(document: Mapping[str, Any]) -> Variance:
+    return Variance(**{name: value for name, value in document.items() if name != "by"})

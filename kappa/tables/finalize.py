@@ -6,6 +6,7 @@ SQL expression and names the table columns it reads.
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from typing import Any, Protocol
 
@@ -16,6 +17,7 @@ from sqlalchemy import (
     Interval,
     Numeric,
     Text,
+    case,
     cast,
     func,
     literal_column,
@@ -101,6 +103,58 @@ class Mean:
 
 
 @dataclass(frozen=True, slots=True)
+class Variance:
+    """The variance of ``count`` values, from the sums of their units and of those, squared.
+
+    A unit is ``2**-bits * 10**-digits``. NULL of fewer than two values, of a ``population`` of
+    none. Exact, as ``double precision`` rounded once.
+    """
+
+    units: str
+    squares: str
+    count: str
+    bits: int
+    digits: int
+    population: bool
+
+    @property
+    def columns(self) -> tuple[str, ...]:
+        return (self.units, self.squares, self.count)
+
+    def expression(self, table: FromClause) -> ColumnElement[Any]:
+        units, squares = table.c[self.units], table.c[self.squares]
+        count = cast(table.c[self.count], Numeric())
+        above = count * squares - units * units
+        below = count * (count if self.population else count - 1) * _numeral(self._unit)
+        # A quotient that is not midway between two doubles is further from there than
+        # 2**-54 / below**2: shifted by so many bits, cutting off the rest changes no rounding.
+        shift = 54 + 2 * (_COUNT_BITS + math.ceil(math.log2(self._unit)))
+        nearest = cast(func.div(above * _numeral(1 << shift), below), Double)
+        unshift = literal_column(f"'{2.0 ** -(shift + 2 * self.bits)!r}'", Text())
+        enough = table.c[self.count] >= (1 if self.population else 2)
+        return case((enough, nearest * cast(unshift, Double)))
+
+    @property
+    def _unit(self) -> int:
+        """How many squares of ``10**-digits`` make one."""
+        return int(10 ** (2 * self.digits))
+
+
+@dataclass(frozen=True, slots=True)
+class SquareRoot:
+    """The square root of a variance, as ``double precision``."""
+
+    of: Variance
+
+    @property
+    def columns(self) -> tuple[str, ...]:
+        return self.of.columns
+
+    def expression(self, table: FromClause) -> ColumnElement[Any]:
+        return func.sqrt(self.of.expression(table), type_=Double())
+
+
+@dataclass(frozen=True, slots=True)
 class WindowEnd:
     """The exclusive end of a window of ``size_ms`` milliseconds beginning at ``start``.
 
@@ -121,3 +175,9 @@ class WindowEnd:
 
 
 _UNIT = literal_column("0.00000000023283064365386962890625", Numeric())
+_COUNT_BITS = 80
+"""Bits of a squared count of up to 2**40 values."""
+
+
+def _numeral(value: int) -> ColumnElement[Any]:
+    return literal_column(str(value), Numeric())

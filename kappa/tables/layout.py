@@ -7,12 +7,14 @@ from enum import Enum
 
 from kappa.errors import DeclarationError
 from kappa.tables import names
+from kappa.tables.finality import Finality
 from kappa.tables.finalize import Finalize
 from kappa.tables.merge import MergeRule
 from kappa.tables.sqltypes import BIGINT, INTEGER, SqlType
 
 PARTITION = "_partition"
 OFFSET = "_offset"
+INDEX = "_index"
 DELETED = "_deleted"
 """System columns of tables. A user's column cannot begin with an underscore."""
 
@@ -21,7 +23,8 @@ class Kind(Enum):
     """How rows of one key become one row."""
 
     APPEND = "append"
-    """They do not: the key is the record's own place, ``(_partition, _offset)``."""
+    """They do not: the key is the record's own place, ``(_partition, _offset)``; where a record
+    may make several rows, ``_index`` numbers them and is part of the key."""
 
     AGGREGATE = "aggregate"
     """Partial aggregates: each column merges by its rule, in any order."""
@@ -36,12 +39,14 @@ class Column:
     """One column of a table; incoming frames have a column of the same name.
 
     A key column is ``nullable=False`` wherever it can be: only then the key is a PRIMARY KEY.
+    ``order`` names the columns that MergeRule.FIRST and LAST go by.
     """
 
     name: str
     type: SqlType
     merge: MergeRule
     nullable: bool = True
+    order: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,13 +58,32 @@ class ViewColumn:
 
 
 @dataclass(frozen=True, slots=True)
+class Side:
+    """A side output: rows are appended to a table of its own, and a view of its own shows them.
+
+    ``columns`` are all columns of the table; the key columns are those of a record's place. The
+    view shows those that are not system columns.
+    """
+
+    name: str
+    columns: tuple[Column, ...]
+
+    @property
+    def shown(self) -> tuple[Column, ...]:
+        return tuple(column for column in self.columns if not column.name.startswith("_"))
+
+
+@dataclass(frozen=True, slots=True)
 class Layout:
     """The tables and the view of one version of a processor.
 
     ``columns`` are all columns of the table in order, system columns included: an APPEND table
-    has ``PARTITION_COLUMN`` and ``OFFSET_COLUMN`` as its key, a LATEST table has
-    ``LATEST_OFFSET_COLUMN``. ``late`` are those of the table of late records, whose key are
-    the columns with MergeRule.KEY; None when there is no such table.
+    has ``PARTITION_COLUMN`` and ``OFFSET_COLUMN`` (perhaps ``INDEX_COLUMN``) as its key, a LATEST
+    table has ``LATEST_OFFSET_COLUMN``. ``late`` are those of the table of late records, whose key
+    are the columns with MergeRule.KEY; None when there is no such table. ``finality`` says when
+    rows are final, by the view's column ``window_end``; None where they never are. ``sides`` are
+    the side outputs. ``state`` says what a keyed processor remembers of each key: stored states can
+    be read only by a version with the same text; None when there is no table of states.
     """
 
     processor: str
@@ -69,14 +93,19 @@ class Layout:
     key: tuple[str, ...]
     view: tuple[ViewColumn, ...]
     late: tuple[Column, ...] | None = None
+    finality: Finality | None = None
+    sides: tuple[Side, ...] = ()
+    state: str | None = None
 
     def __post_init__(self) -> None:
         names.check_name(self.processor)
         names.check_version(self.version)
         _check_columns(self.columns)
         _check_columns(self.late or ())
+        _check_order(self.columns)
         _check_names([column.name for column in self.view])
         _check_key(self)
+        _check_sides(self)
         known = {column.name for column in self.columns}
         for shown in self.view:
             for used in shown.finalize.columns:
@@ -97,10 +126,23 @@ class Layout:
     def view_name(self) -> str:
         return names.view_name(self.processor)
 
+    @property
+    def state_table(self) -> str | None:
+        return None if self.state is None else names.state_name(self.processor, self.version)
+
+    def side_table(self, side: Side) -> str:
+        return names.side_name(self.processor, self.version, side.name)
+
+    def side_view_name(self, side: Side) -> str:
+        return names.side_view_name(self.processor, side.name)
+
 
 PARTITION_COLUMN = Column(PARTITION, INTEGER, MergeRule.KEY, nullable=False)
 OFFSET_COLUMN = Column(OFFSET, BIGINT, MergeRule.KEY, nullable=False)
 """The key of APPEND tables and of tables of late records."""
+
+INDEX_COLUMN = Column(INDEX, INTEGER, MergeRule.KEY, nullable=False)
+"""Numbers the rows of one record from zero; the rest of the key where there may be several."""
 
 LATEST_OFFSET_COLUMN = Column(OFFSET, BIGINT, MergeRule.LATEST, nullable=False)
 """Which row of a LATEST table wins."""
@@ -124,6 +166,17 @@ def _check_names(listed: list[str]) -> None:
             raise DeclarationError(f"column {name!r} is declared twice")
 
 
+def _check_order(columns: tuple[Column, ...]) -> None:
+    known = {column.name for column in columns}
+    for column in columns:
+        ordered = column.merge in (MergeRule.FIRST, MergeRule.LAST)
+        if ordered != bool(column.order) or not known.issuperset(column.order):
+            raise DeclarationError(
+                f"column {column.name!r} merges as {column.merge.name} by {column.order}",
+                hint="FIRST and LAST go by columns of the table, other rules by none",
+            )
+
+
 def _check_key(layout: Layout) -> None:
     if set(layout.key) != set(key_of(layout.columns)) or not layout.key:
         raise DeclarationError(
@@ -131,7 +184,7 @@ def _check_key(layout: Layout) -> None:
             processor=layout.processor,
         )
     rules = {column.merge for column in layout.columns} - {MergeRule.KEY}
-    if layout.kind is Kind.APPEND and set(layout.key) != {PARTITION, OFFSET}:
+    if layout.kind is Kind.APPEND and not _is_place(layout.columns):
         raise DeclarationError("the key of an append-only table is its partition and offset")
     nullable = {column.name for column in layout.columns if column.nullable}
     if layout.kind is not Kind.AGGREGATE and nullable & set(layout.key):
@@ -142,3 +195,23 @@ def _check_key(layout: Layout) -> None:
         raise DeclarationError("every column of a latest-by-key table merges as LATEST")
     if layout.kind is Kind.AGGREGATE and MergeRule.LATEST in rules:
         raise DeclarationError("an aggregate's columns merge each by itself, not as LATEST")
+
+
+def _check_sides(layout: Layout) -> None:
+    listed = [side.name for side in layout.sides]
+    for side in layout.sides:
+        names.side_name(layout.processor, layout.version, side.name)
+        _check_columns(side.columns)
+        if listed.count(side.name) > 1:
+            raise DeclarationError(f"the output {side.name!r} is declared twice")
+        if not _is_place(side.columns):
+            raise DeclarationError(
+                f"the key of the output {side.name!r} is not its partition and offset"
+            )
+    if layout.state is not None:
+        names.check_keyed_name(layout.processor)
+
+
+def _is_place(columns: tuple[Column, ...]) -> bool:
+    """Whether the key is where in the topic a row comes from."""
+    return set(key_of(columns)) - {INDEX} == {PARTITION, OFFSET}

@@ -6,6 +6,7 @@ merges each part into the stored row (`combined`). Both give the same row, in an
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from enum import Enum
 from typing import Any, TypeAlias
 
@@ -15,8 +16,10 @@ from sqlalchemy import (
     ColumnElement,
     FromClause,
     LargeBinary,
+    case,
     cast,
     func,
+    tuple_,
 )
 from sqlalchemy.dialects.postgresql import aggregate_order_by
 
@@ -38,13 +41,23 @@ class MergeRule(Enum):
     """By PostgreSQL's order: text by its UTF-8 bytes, NaN above every other number. Polars
     skips NaN instead: take NaN out of the parts, or their merge depends on how they were cut."""
 
+    FIRST = "first"
+    LAST = "last"
+    """The value, NULL or not, of the part whose ``order`` columns are least (greatest), compared
+    one after the other as MIN and MAX do. A part with a NULL in the last of them gives none."""
+
     LATEST = "latest"
     """Follows its row, see Kind.LATEST."""
+
+    REPLACED = "replaced"
+    """Merged by the worker, see Remerge: what comes in replaces what is stored."""
 
     FIXED = "fixed"
     """The same in every part of a key (computed from the key): any of them will do."""
 
-    def grouped(self, parts: FromClause, column: str) -> ColumnElement[Any]:
+    def grouped(
+        self, parts: FromClause, column: str, order: Sequence[str] = ()
+    ) -> ColumnElement[Any]:
         """The merged value over all ``parts`` of a group."""
         value = parts.c[column]
         match self:
@@ -56,10 +69,16 @@ class MergeRule(Enum):
                 return _extreme(value, least=True)
             case MergeRule.MAX:
                 return _extreme(value, least=False)
+            case MergeRule.FIRST | MergeRule.LAST:
+                return _picked(parts, column, order, least=self is MergeRule.FIRST)
             case MergeRule.LATEST:
                 raise AssertionError("rows of a latest-by-key table merge whole")
+            case MergeRule.REPLACED:
+                raise AssertionError("only a worker can merge parts of this column")
 
-    def combined(self, stored: FromClause, incoming: Excluded, column: str) -> ColumnElement[Any]:
+    def combined(
+        self, stored: FromClause, incoming: Excluded, column: str, order: Sequence[str] = ()
+    ) -> ColumnElement[Any]:
         """The merged value of a stored row and one more part of it."""
         old, new = stored.c[column], incoming[column]
         match self:
@@ -69,9 +88,14 @@ class MergeRule(Enum):
                 return func.least(old, new)
             case MergeRule.MAX:
                 return func.greatest(old, new)
+            case MergeRule.FIRST | MergeRule.LAST:
+                before = tuple_(*(stored.c[name] for name in order))
+                after = tuple_(*(incoming[name] for name in order))
+                wins = after < before if self is MergeRule.FIRST else after > before
+                return case((wins | stored.c[order[-1]].is_(None), new), else_=old)
             case MergeRule.KEY | MergeRule.FIXED:
                 return old
-            case MergeRule.LATEST:
+            case MergeRule.LATEST | MergeRule.REPLACED:
                 return new
 
 
@@ -84,3 +108,12 @@ def _extreme(value: ColumnElement[Any], *, least: bool) -> ColumnElement[Any]:
         first = aggregate_order_by(value, order)
         return func.array_agg(first).filter(value.is_not(None))[1]
     return func.min(value) if least else func.max(value)
+
+
+def _picked(
+    parts: FromClause, column: str, order: Sequence[str], *, least: bool
+) -> ColumnElement[Any]:
+    """The value of the part that is first, or last, by ``order``."""
+    by = [parts.c[name].asc() if least else parts.c[name].desc() for name in order]
+    values = func.array_agg(aggregate_order_by(parts.c[column], *by))
+    return values.filter(parts.c[order[-1]].is_not(None))[1]

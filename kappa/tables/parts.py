@@ -23,7 +23,8 @@ def merged(layout: Layout, written: sa.FromClause) -> sa.Select[Any]:
         in_order = [newest.c[name] for name in layout.key]
         return sa.select(*columns).where(~newest.c[DELETED]).order_by(*in_order)
     columns = [
-        column.merge.grouped(written, column.name).label(column.name) for column in layout.columns
+        column.merge.grouped(written, column.name, column.order).label(column.name)
+        for column in layout.columns
     ]
     return sa.select(*columns).group_by(*key).order_by(*key)
 
@@ -33,7 +34,7 @@ def upsert(layout: Layout, table: sa.Table, rows: sa.Select[Any]) -> postgresql.
     insert = postgresql.insert(table).from_select([c.name for c in layout.columns], rows)
     stored, incoming = table, insert.excluded
     values = {
-        column.name: column.merge.combined(stored, incoming, column.name)
+        column.name: column.merge.combined(stored, incoming, column.name, column.order)
         for column in layout.columns
         if column.merge not in (MergeRule.KEY, MergeRule.FIXED)
     }

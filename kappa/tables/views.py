@@ -1,7 +1,8 @@
-"""The view readers use: what it selects, whether its columns may change, and moving it."""
+"""The views readers use: what they select, whether their columns may change, and moving them."""
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import Any
 
 import sqlalchemy as sa
@@ -9,77 +10,123 @@ from psycopg import sql
 from sqlalchemy import Connection
 
 from kappa.errors import NameTaken, ViewIncompatible
-from kappa.tables import catalog
+from kappa.tables import catalog, finality
 from kappa.tables.catalog import Relation, RelationColumn, RelationKind
 from kappa.tables.engine import driver, translating
 from kappa.tables.layout import Layout
-from kappa.tables.relations import rows_table
+from kappa.tables.relations import relation, rows_table
 
 
 def select_view(layout: Layout) -> sa.Select[Any]:
-    """What the view selects when this version serves: explicit columns of its table."""
+    """What the view selects when this version serves: explicit columns of its table.
+
+    Of windows that are shown only when they are final, those that are.
+    """
     table = rows_table(layout)
-    columns = [column.finalize.expression(table).label(column.name) for column in layout.view]
-    return sa.select(*columns)
+    shown = {column.name: column.finalize.expression(table) for column in layout.view}
+    selected = sa.select(*(expression.label(name) for name, expression in shown.items()))
+    if layout.finality is None or not layout.finality.hides:
+        return selected
+    final_through = finality.through(layout.processor, layout.version)
+    return selected.where(shown["window_end"] <= final_through)
 
 
-def check_view(conn: Connection, layout: Layout) -> None:
-    """Whether the view could be moved to this version's table, without moving it.
+def check_view(conn: Connection, layout: Layout, serving: Layout | None = None) -> None:
+    """Whether the views could be moved to this version's tables, without moving them.
+
+    ``serving`` is the layout of the version they show now, None where there is none.
 
     Raises:
-        NameTaken: the name belongs to a relation that is not this processor's view.
-        ViewIncompatible: a column would change its name, place or type, or the view's owner
-            could not read the table.
+        NameTaken: a name belongs to a relation that is not this processor's view.
+        ViewIncompatible: a column would change its name, place or type, a view's owner could
+            not read the table, or a side output that readers know would be gone.
     """
-    _movable(conn, layout)
+    _check_sides(layout, serving)
+    for view in _views(layout):
+        _movable(conn, view)
 
 
-def move_view(conn: Connection, layout: Layout) -> None:
-    """Creates the view or moves it to this version's table; its options are kept.
+def move_view(conn: Connection, layout: Layout, serving: Layout | None = None) -> None:
+    """Creates the views or moves them to this version's tables; their options are kept.
 
     Raises what `check_view` raises.
     """
-    existing = _movable(conn, layout)
-    options = existing.options if existing is not None else ()
-    with translating():
-        driver(conn).execute(
-            sql.SQL("CREATE OR REPLACE VIEW {} {} AS {}").format(
-                sql.Identifier(layout.view_name), _with(options), _select(conn, layout)
+    _check_sides(layout, serving)
+    for view in _views(layout):
+        existing = _movable(conn, view)
+        options = existing.options if existing is not None else ()
+        with translating():
+            driver(conn).execute(
+                sql.SQL("CREATE OR REPLACE VIEW {} {} AS {}").format(
+                    sql.Identifier(view.name), _with(options), _rendered(conn, view)
+                )
             )
+
+
+@dataclass(frozen=True, slots=True)
+class _View:
+    """A view as this version would have it."""
+
+    name: str
+    processor: str
+    table: str
+    select: sa.Select[Any]
+
+
+def _views(layout: Layout) -> list[_View]:
+    """The view of the rows and one for each side output, in the order of their names."""
+    views = [_View(layout.view_name, layout.processor, layout.table, select_view(layout))]
+    for side in layout.sides:
+        name, table = layout.side_view_name(side), layout.side_table(side)
+        rows = relation(table, side.columns)
+        select = sa.select(*(rows.c[column.name] for column in side.shown))
+        views.append(_View(name, layout.processor, table, select))
+    return sorted(views, key=lambda view: view.name)
+
+
+def _check_sides(layout: Layout, serving: Layout | None) -> None:
+    known = [] if serving is None else [side.name for side in serving.sides]
+    gone = sorted(set(known) - {side.name for side in layout.sides})
+    if gone:
+        raise ViewIncompatible(
+            f"the side output {gone[0]!r} would be gone",
+            processor=layout.processor,
+            version=layout.version,
+            hint="keep declaring it, even if nothing is emitted to it, or use another name",
         )
 
 
-def _movable(conn: Connection, layout: Layout) -> Relation | None:
+def _movable(conn: Connection, view: _View) -> Relation | None:
     """The view as it is now; None where there is none yet."""
-    view = catalog.find(conn, layout.view_name)
-    if view is None:
+    existing = catalog.find(conn, view.name)
+    if existing is None:
         return None
-    if view.kind is not RelationKind.VIEW or not _is_ours(conn, layout):
+    if existing.kind is not RelationKind.VIEW or not _is_ours(conn, view):
         raise NameTaken(
-            f"a relation {layout.view_name!r} exists and is not this processor's view",
+            f"a relation {view.name!r} exists and is not this processor's view",
             hint="rename it, or give the processor another name",
         )
-    _compare(layout.view_name, view.columns, _selected(conn, layout))
-    if not catalog.can_select(conn, view.owner, layout.table):
+    _compare(view.name, existing.columns, _selected(conn, view))
+    if not catalog.can_select(conn, existing.owner, view.table):
         raise ViewIncompatible(
-            f"the owner of view {layout.view_name!r} may not read {layout.table!r}",
-            owner=view.owner,
-            hint=f'GRANT SELECT ON "{layout.table}" TO "{view.owner}"',
+            f"the owner of view {view.name!r} may not read {view.table!r}",
+            owner=existing.owner,
+            hint=f'GRANT SELECT ON "{view.table}" TO "{existing.owner}"',
         )
-    return view
+    return existing
 
 
-def _is_ours(conn: Connection, layout: Layout) -> bool:
-    """kappa's views read the tables of one processor and nothing else."""
-    prefix = f"{layout.processor}__v"
-    sources = catalog.sources(conn, layout.view_name)
-    return bool(sources) and all(source.startswith(prefix) for source in sources)
+def _is_ours(conn: Connection, view: _View) -> bool:
+    """kappa's views read the tables of one processor, and perhaps when they are final."""
+    prefix = f"{view.processor}__v"
+    own = [source for source in catalog.sources(conn, view.name) if source != finality.TABLE]
+    return bool(own) and all(source.startswith(prefix) for source in own)
 
 
-def _selected(conn: Connection, layout: Layout) -> tuple[RelationColumn, ...]:
+def _selected(conn: Connection, view: _View) -> tuple[RelationColumn, ...]:
     """The columns the view would have, as PostgreSQL sees them."""
     with translating(), driver(conn).cursor() as cursor:
-        cursor.execute(sql.SQL("{} LIMIT 0").format(_select(conn, layout)))
+        cursor.execute(sql.SQL("{} LIMIT 0").format(_rendered(conn, view)))
         assert cursor.pgresult is not None
         assert cursor.description is not None
         names = [column.name for column in cursor.description]
@@ -112,10 +159,8 @@ def _difference(old: RelationColumn, now: RelationColumn | None, names: list[str
     return f"column {old.name!r} would be removed"
 
 
-def _select(conn: Connection, layout: Layout) -> sql.SQL:
-    compiled = select_view(layout).compile(
-        dialect=conn.dialect, compile_kwargs={"literal_binds": True}
-    )
+def _rendered(conn: Connection, view: _View) -> sql.SQL:
+    compiled = view.select.compile(dialect=conn.dialect, compile_kwargs={"literal_binds": True})
     return sql.SQL(str(compiled))
 
 

@@ -106,7 +106,8 @@ def _preflight(conn: Connection, processor: str, version: int) -> int | None:
                 hint=f"kappa replay {processor} --version {version}",
             )
         check_transition(processor, version, record.state, State.SERVING)
-        views.check_view(conn, record.layout)
+        serving = None if active is None else records.require(conn, processor, active).layout
+        views.check_view(conn, record.layout, serving)
     return active
 
 

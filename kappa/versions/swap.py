@@ -46,13 +46,15 @@ def run(conn: Connection, swap: Swap) -> tuple[Position, ...] | None:
     blue, green = _lock_positions(conn, swap)
     check_caught_up(swap.processor, swap.version, blue, green, _read_served(conn, swap.processor))
     record = records.require(conn, swap.processor, swap.version)
+    serving = None
     if active is not None:
+        serving = records.require(conn, swap.processor, active).layout
         records.transition(conn, swap.processor, active, State.STANDBY)
     records.transition(conn, swap.processor, swap.version, State.SERVING)
     _activate(conn, swap)
     _record(conn, swap, green)
     # Last, because from here to the end of COMMIT readers wait.
-    views.move_view(conn, record.layout)
+    views.move_view(conn, record.layout, serving)
     return green
 
 

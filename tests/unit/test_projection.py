@@ -14,6 +14,7 @@ from kappa.errors import DeclarationError
 from kappa.eventtime.watermark import PartitionClock
 from kappa.processing.admission import anything
 from kappa.processing.events import TOMBSTONE_SCHEMA, Events, Fold
+from kappa.processing.store import NothingStored
 
 SCHEMA = pl.Schema({"customer": pl.String(), "city": pl.String(), "age": pl.Int64()})
 
@@ -64,7 +65,7 @@ def batch(rows: Sequence[tuple[int, str, str | None]], *, key: str | None = None
 
 
 def fold_of(projection: Projection) -> Fold:
-    return projection.bind(SCHEMA).fold(anything)
+    return projection.bind(SCHEMA).fold(anything, NothingStored())
 
 
 @given(
@@ -82,15 +83,17 @@ def test_the_latest_row_per_key_wins_however_the_records_are_cut(
     expected = {key: (offset, city) for offset, key, city in rows}
     result = {
         row["customer"]: (row["_offset"], None if row["_deleted"] else row["town"].lower())
-        for row in fold.flush().iter_rows(named=True)
+        for row in fold.flush().rows.iter_rows(named=True)
     }
     assert result == expected
-    assert len(fold.flush()) == 0
+    assert len(fold.flush().rows) == 0
 
 
 def test_a_record_whose_key_is_not_its_key_column_is_a_dead_letter() -> None:
     outcome = fold_of(LATEST).apply(batch([(0, "a", "x")], key="b"), PartitionClock())
-    assert outcome.dead.rows() == [(0, "Refused", "the record key is not the text of 'customer'")]
+    assert outcome.dead.rows() == [
+        (0, "Refused", "the record key is not the text of 'customer'", None, None)
+    ]
 
 
 def test_a_numeric_key_is_compared_and_deleted_by_its_text() -> None:
@@ -99,8 +102,10 @@ def test_a_numeric_key_is_compared_and_deleted_by_its_text() -> None:
     )
     fold = fold_of(by_age)
     outcome = fold.apply(batch([(7, "7", "x"), (8, "7", None), (9, "no", None)]), PartitionClock())
-    assert outcome.dead.rows() == [(9, "Refused", "a tombstone whose key cannot be read")]
-    assert fold.flush().rows() == [(7, 3, 8, True)]
+    assert outcome.dead.rows() == [
+        (9, "Refused", "a tombstone whose key cannot be read", None, None)
+    ]
+    assert fold.flush().rows.rows() == [(7, 3, 8, True)]
 
 
 def test_every_record_is_a_row_and_the_rest_is_filtered() -> None:
@@ -116,7 +121,7 @@ def test_every_record_is_a_row_and_the_rest_is_filtered() -> None:
         batch([(1, "a", "x"), (2, "b", "y"), (3, "b", None), (4, "a", "z")]), PartitionClock()
     )
     assert outcome.filtered == 2  # offset 1 by the condition, the tombstone by its kind
-    assert fold.flush().rows() == [("b", "3@2", 3, 2), ("a", "3@4", 3, 4)]
+    assert fold.flush().rows.rows() == [("b", "3@2", 3, 2), ("a", "3@4", 3, 4)]
 
 
 @pytest.mark.parametrize(

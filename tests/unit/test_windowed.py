@@ -15,6 +15,7 @@ from kappa.errors import DeclarationError
 from kappa.eventtime.watermark import PartitionClock
 from kappa.processing.admission import anything
 from kappa.processing.events import TOMBSTONE_SCHEMA, Events
+from kappa.processing.store import NothingStored
 from tests.reference import Record, exact_units, windowed
 
 SCHEMA = pl.Schema({"at": pl.Datetime("ms", "UTC"), "product": pl.String(), "amount": pl.Float64()})
@@ -91,7 +92,7 @@ def test_any_cut_and_interleaving_gives_what_the_reference_gives(
         offsets[partition] += 1
     expected = windowed(records, size=10, disorder=5, lateness=3, ahead=1_000)
 
-    fold = TOTALS.bind(SCHEMA).fold(anything)
+    fold = TOTALS.bind(SCHEMA).fold(anything, NothingStored())
     clocks = [PartitionClock()] * 3
     queues = [
         [own[i : i + batch] for i in range(0, len(own), batch)]
@@ -102,16 +103,17 @@ def test_any_cut_and_interleaving_gives_what_the_reference_gives(
         partition = rng.choice([p for p in range(3) if queues[p]])
         outcome = fold.apply(events(queues[partition].pop(0)), clocks[partition])
         clocks[partition] = outcome.clock
-        for row in () if outcome.late is None else outcome.late.iter_rows(named=True):
-            late[row["_partition"], row["_offset"]] = row["_late_by_ms"]
         dead |= {(partition, offset) for offset in outcome.dead["@offset"]}
         if rng.random() < 0.3:
             flushed.append(fold.flush())
     flushed.append(fold.flush())
 
+    for changes in flushed:
+        for row in () if changes.late is None else changes.late.iter_rows(named=True):
+            late[row["_partition"], row["_offset"]] = row["_late_by_ms"]
     assert late == expected.late
     assert dead == expected.dead
-    rows = pl.concat(flushed)
+    rows = pl.concat(changes.rows for changes in flushed)
     merged = rows.group_by("product", pl.col("window_start").to_physical().alias("start")).agg(
         pl.col("orders", "paid", "mean__count").sum(),
         pl.col("revenue__units").sum().alias("units"),
@@ -139,9 +141,9 @@ def test_a_sum_of_nothing_is_null_and_specials_follow_ieee_754() -> None:
         "plain": [1.5, None],
     }
     records = [Record(0, 0, 1_000, 5, key, value) for key, both in values.items() for value in both]
-    fold = TOTALS.bind(SCHEMA).fold(anything)
+    fold = TOTALS.bind(SCHEMA).fold(anything, NothingStored())
     fold.apply(events(records), PartitionClock())
-    rows = fold.flush()
+    rows = fold.flush().rows
     sums = dict(zip(rows["product"], rows["revenue__units"], strict=True))
     assert sums == {
         "none": None,
@@ -154,7 +156,7 @@ def test_a_sum_of_nothing_is_null_and_specials_follow_ieee_754() -> None:
 
 
 def test_a_value_too_large_to_sum_exactly_is_a_dead_letter() -> None:
-    fold = TOTALS.bind(SCHEMA).fold(anything)
+    fold = TOTALS.bind(SCHEMA).fold(anything, NothingStored())
     records = [
         Record(0, 0, 1_000, 5, "a", 2.0**63),
         Record(0, 1, 1_000, 5, "a", -1e300),
@@ -163,7 +165,7 @@ def test_a_value_too_large_to_sum_exactly_is_a_dead_letter() -> None:
     outcome = fold.apply(events(records), PartitionClock())
     assert outcome.dead["@offset"].to_list() == [0, 1]
     assert "too large" in outcome.dead["message"][0]
-    assert fold.flush()["revenue__units"].to_list() == [2**94]
+    assert fold.flush().rows["revenue__units"].to_list() == [2**94]
 
 
 def test_an_expression_that_fails_on_one_record_costs_only_that_record() -> None:
@@ -176,11 +178,11 @@ def test_an_expression_that_fails_on_one_record_costs_only_that_record() -> None
         aggregates={"orders": Count()},
     )
     records = [Record(0, n, 1_000, 5, key, 1.0) for n, key in enumerate(["1", "x", "1", "2", "y"])]
-    fold = strict.bind(SCHEMA).fold(anything)
+    fold = strict.bind(SCHEMA).fold(anything, NothingStored())
     outcome = fold.apply(events(records), PartitionClock())
     assert outcome.dead["@offset"].to_list() == [1, 4]
     assert outcome.dead["error_class"].unique().to_list() == ["InvalidOperationError"]
-    assert fold.flush().sort("product")["orders"].to_list() == [2, 1]
+    assert fold.flush().rows.sort("product")["orders"].to_list() == [2, 1]
 
 
 def test_what_the_store_cannot_hold_is_a_dead_letter_and_moves_no_watermark() -> None:
@@ -188,8 +190,10 @@ def test_what_the_store_cannot_hold_is_a_dead_letter_and_moves_no_watermark() ->
         return [(at, "product is bad") for at, v in enumerate(stored["product"]) if v == "bad"]
 
     records = [Record(0, 0, 1_000, 100, "bad", 1.0), Record(0, 1, 1_000, 5, "good", 1.0)]
-    outcome = TOTALS.bind(SCHEMA).fold(storable).apply(events(records), PartitionClock())
-    assert outcome.dead.rows() == [(0, "Refused", "product is bad")]
+    outcome = (
+        TOTALS.bind(SCHEMA).fold(storable, NothingStored()).apply(events(records), PartitionClock())
+    )
+    assert outcome.dead.rows() == [(0, "Refused", "product is bad", None, None)]
     assert outcome.clock == PartitionClock(5, 1_000)
 
 

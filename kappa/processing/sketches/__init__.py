@@ -1,0 +1,1 @@
+"""What worker-merged aggregates keep of a group: sets, registers, buckets, chosen values."""

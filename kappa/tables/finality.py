@@ -1,0 +1,127 @@
+"""Up to where a version's windows are final, kept for the view and for people.
+
+A window is final when the watermark of every partition that has records has passed its end by
+the allowed lateness: no record can change it any more. The moment is stored per version and
+only ever rises. A partition that has been silent for long may be left out; a record it then
+brings for a final window is a correction.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection
+from dataclasses import dataclass
+from datetime import datetime
+
+import sqlalchemy as sa
+from sqlalchemy import Connection
+
+from kappa.tables.bookkeeping import finality
+
+TABLE = finality.name
+"""The table that views of final windows read."""
+
+Partition = tuple[str, int]
+
+
+@dataclass(frozen=True, slots=True)
+class Finality:
+    """How a version's windows become final.
+
+    Attributes:
+        delay_ms: how long after a window's end, by the greatest event time of a partition.
+        hides: whether readers see a window only once it is final.
+        idle_after_ms: a partition with nothing to read counts until it has been silent for
+            this long by the database's clock; None: for ever.
+    """
+
+    delay_ms: int
+    hides: bool = False
+    idle_after_ms: int | None = None
+
+
+def _stored(processor: str, version: int) -> sa.Select[tuple[datetime, int]]:
+    return sa.select(finality.c.final_through, finality.c.corrections).where(
+        finality.c.processor == processor, finality.c.version == version
+    )
+
+
+def through(processor: str, version: int) -> sa.ScalarSelect[object]:
+    """The stored moment as a scalar subquery; NULL before the first."""
+    return (
+        sa.select(finality.c.final_through)
+        .where(finality.c.processor == processor, finality.c.version == version)
+        .scalar_subquery()
+    )
+
+
+@dataclass(frozen=True, slots=True)
+class Final:
+    """What is stored: up to where windows are final, and how many records corrected them."""
+
+    through: datetime | None = None
+    corrections: int = 0
+
+
+def read(conn: Connection, processor: str, version: int) -> Final:
+    """What is stored of a version."""
+    row = conn.execute(_stored(processor, version)).first()
+    return Final() if row is None else Final(row.final_through, row.corrections)
+
+
+def hold(conn: Connection, processor: str, version: int) -> datetime | None:
+    """Keeps the stored moment where it is until COMMIT; None before the first."""
+    row = conn.execute(_stored(processor, version).with_for_update()).first()
+    return None if row is None else row.final_through
+
+
+def correct(conn: Connection, processor: str, version: int, records: int) -> None:
+    """Counts records that were applied to windows already final."""
+    if records:
+        conn.execute(
+            sa.update(finality)
+            .where(finality.c.processor == processor, finality.c.version == version)
+            .values(corrections=finality.c.corrections + records)
+        )
+
+
+def advance(
+    conn: Connection,
+    processor: str,
+    version: int,
+    rule: Finality,
+    silent: Collection[Partition] = (),
+) -> None:
+    """Raises the stored moment to what the partitions' committed event times allow.
+
+    ``silent`` are the partitions known to have nothing to read.
+    """
+    named = sorted(silent) if rule.idle_after_ms is not None else []
+    conn.execute(
+        _ADVANCE,
+        {
+            "p": processor,
+            "v": version,
+            "delay": rule.delay_ms,
+            "idle": rule.idle_after_ms or 0,
+            "topics": [topic for topic, _ in named],
+            "partitions": [partition for _, partition in named],
+        },
+    )
+
+
+# A partition that has no records, or whose records are all dead letters, holds nothing back once
+# it has been read. One that is still to be read does.
+_ADVANCE = sa.text("""
+INSERT INTO kappa_finality AS f (processor, version, final_through)
+SELECT :p, :v, to_timestamp(0) + (min(o.max_event_time) - :delay) * interval '1 millisecond'
+FROM kappa_offset AS o
+WHERE o.processor = :p AND o.version = :v
+  AND (o.max_event_time IS NOT NULL OR o.next_offset < o.target_offset)
+  AND NOT (
+    (o.topic, o.partition) IN (
+        SELECT * FROM unnest(CAST(:topics AS text[]), CAST(:partitions AS int[])))
+    AND o.updated_at < now() - :idle * interval '1 millisecond')
+HAVING count(*) > 0 AND bool_and(o.max_event_time IS NOT NULL)
+ON CONFLICT (processor, version) DO UPDATE SET final_through = excluded.final_through
+WHERE excluded.final_through > f.final_through
+""")

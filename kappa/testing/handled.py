@@ -1,0 +1,158 @@
+"""Keyed processors, tried out."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Mapping
+from copy import copy
+from dataclasses import dataclass
+from typing import Any, NamedTuple
+
+import polars as pl
+
+from kappa.eventtime.watermark import PartitionClock
+from kappa.processing.admission import anything
+from kappa.processing.events import TOMBSTONE_SCHEMA, Events, Fold, Outcome
+from kappa.processing.key_codec import KeyCodec
+from kappa.processing.keyed import BoundKeyedProcessor, KeyedProcessor
+from kappa.processing.source import Source
+from kappa.processing.timers import EVENT, PROCESSING
+from kappa.testing.kinds import Passing, Shown, clock_only
+from kappa.testing.tables import PLACE, Rows, Tables, appended
+
+
+class Timer(NamedTuple):
+    """A timer that is set: when it is due (ms), whose it is, its name, and its kind of time."""
+
+    at: int
+    key: str
+    name: str
+    kind: str
+
+
+class Hush:
+    """Whether handlers of events do nothing at present."""
+
+    on = False
+
+
+def _hushable(processor: KeyedProcessor, hush: Hush) -> KeyedProcessor:
+    """The processor, but for its ``on_event``, which can be made to do nothing."""
+    declared = type(processor)
+
+    def on_event(self: Any, event: Any, ctx: Any) -> None:
+        if not hush.on:
+            declared.on_event(self, event, ctx)
+
+    quiet = copy(processor)
+    quiet.__class__ = type(declared.__name__, (declared,), {"on_event": on_event})
+    return quiet
+
+
+@dataclass(frozen=True, eq=False)
+class KeyedKind:
+    """Rows that handlers emit."""
+
+    bound: BoundKeyedProcessor
+    columns: pl.Schema
+    hush: Hush
+
+    @staticmethod
+    def of(
+        processor: KeyedProcessor,
+        columns: pl.Schema,
+        required: Collection[str],
+        record_key: str | None,
+    ) -> KeyedKind:
+        """Binds the processor.
+
+        Raises:
+            DeclarationError: it does not fit the columns.
+        """
+        hush = Hush()
+        bound = _hushable(processor, hush).bind(columns, required, record_key)
+        return KeyedKind(bound, columns, hush)
+
+    @property
+    def source(self) -> Source:
+        return self.bound.declaration.source
+
+    @property
+    def record_key(self) -> str | None:
+        return self.bound.declaration.key
+
+    def tables(self) -> Tables:
+        sides = {name: Rows(appended(PLACE)) for name in self.bound.outputs}
+        return Tables(Rows(appended(PLACE)), sides=sides)
+
+    def fold(self, tables: Tables) -> Fold:
+        return self.bound.fold(anything, tables)
+
+    def passed(self, fold: Fold, passing: Passing, clock: PartitionClock) -> Outcome:
+        """Timers fire at records, so there is one; its handler is told nothing of it."""
+        if self.source.event_time is not None and passing.after(clock).max_event_time is None:
+            return clock_only(fold, self.source, self.columns, passing, clock)
+        self.hush.on = True
+        try:
+            return fold.apply(self._record(passing, clock), clock)
+        finally:
+            self.hush.on = False
+
+    def final_through(self, clocks: Mapping[int, PartitionClock]) -> int | None:
+        return None
+
+    def shown(self, tables: Tables, final_through: int | None) -> Shown:
+        return emitted(tables.rows)
+
+    def states(self, tables: Tables) -> dict[str, dict[str, Any]]:
+        """What each state of each key holds."""
+        codec = KeyCodec(self.bound.states)
+        return {
+            stored.key: dict(zip(self.bound.states, codec.decode(stored.state)[0], strict=True))
+            for stored in tables.state.values()
+        }
+
+    def timers(self, tables: Tables) -> list[Timer]:
+        """The timers that are set, in the order in which they are due."""
+        codec, kinds = KeyCodec(self.bound.states), {EVENT: "event", PROCESSING: "processing"}
+        return sorted(
+            Timer(at, stored.key, name, kinds[kind])
+            for stored in tables.state.values()
+            for (kind, name), at in codec.decode(stored.state)[1].items()
+            if kind in kinds
+        )
+
+    def _record(self, passing: Passing, clock: PartitionClock) -> Events:
+        """A record of some key that brings the partition to the moment."""
+        reached = passing.after(clock)
+        time, timestamp = reached.max_event_time, reached.max_record_time
+        if time is not None:
+            earliest = time - self.source.max_ahead_ms
+            timestamp = earliest if timestamp is None else max(timestamp, earliest)
+        key = "" if self.bound.key_type == pl.String else 0
+        values = {self.bound.declaration.key: key, self.source.event_time: time}
+        row = [
+            pl.Series(name, [values.get(name)], strict=False).cast(dtype)
+            for name, dtype in self.columns.items()
+        ]
+        system = [
+            pl.Series("@partition", [passing.partition], dtype=pl.Int32),
+            pl.Series("@offset", [passing.offset], dtype=pl.Int64),
+            pl.Series("@timestamp", [timestamp], dtype=pl.Int64),
+        ]
+        frame = pl.DataFrame([*row, *system])
+        text = pl.col(self.bound.declaration.key).cast(pl.String).cast(pl.Binary)
+        return Events(
+            topic=self.source.topic,
+            partition=passing.partition,
+            frame=frame.with_columns(text.alias("@key")),
+            tombstones=TOMBSTONE_SCHEMA.to_frame(),
+            max_record_time=timestamp,
+        )
+
+
+def emitted(rows: Rows) -> Shown:
+    """Emitted rows without the columns that readers do not see, in the order of their records."""
+    found = rows.present()
+    if found.is_empty():
+        return []
+    return found.sort(list(PLACE)).drop(PLACE).to_dicts()

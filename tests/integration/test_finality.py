@@ -1,0 +1,154 @@
+"""When rows become visible: at once, or once every partition that has records has passed them.
+
+minute              0     1     2     3     4     5
+partition 0         a     b     c     d     e
+partition 1         a     b
+partition 2         (a record without an event time: it holds nothing back)
+partition 3         (empty: nor does it)
+final through             1
+"""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+
+import pytest
+
+from kappa.operations.promote import promote
+from kappa.operations.status import VersionStatus, status
+from tests.faults import Site
+from tests.readings import START_MS, Reading, Unsent, good
+
+MINUTE_MS = 60_000
+DAY_MS = 86_400_000
+
+CODE = """
+from kappa import Count, Source, Tumbling, WindowedAggregate
+
+processor = WindowedAggregate(
+    name="{{name}}",
+    version=1,
+    source=Source("{{topic}}", event_time="at", out_of_orderness="10s"),
+    key=["sensor"],
+    window=Tumbling("1m"),
+    allowed_lateness="20s",
+    aggregates={{{{"readings": Count()}}}},
+    {}
+)
+"""
+UPDATES = CODE.format("")
+FINAL = CODE.format('emit="final",')
+IMPATIENT = CODE.format('emit="final", idle_after="0s",')
+
+ZERO_MS = START_MS - START_MS % MINUTE_MS
+
+
+def at(minute: float, sensor: str = "s1") -> Reading:
+    """A reading in the given minute; the half minute past it where the watermark needs it."""
+    return Reading(sensor, 1, 1.0, int(ZERO_MS + minute * MINUTE_MS))
+
+
+def publish(site: Site, topic: str, *readings: tuple[int, Reading]) -> None:
+    schema_id = site.schema_id(topic)
+    site.publish(topic, [good(schema_id, partition, reading) for partition, reading in readings])
+
+
+@pytest.fixture
+def topic(site: Site) -> str:
+    """Partition 0 has come to minute 4.5, partition 1 to minute 1.5."""
+    topic = site.topic(4)
+    publish(site, topic, *((0, at(minute)) for minute in (0, 1, 2, 3, 4.5)))
+    publish(site, topic, (1, at(0)), (1, at(1.5)), (2, Reading("s1", 1, 1.0, 10**16)))
+    return topic
+
+
+def minutes(site: Site, name: str) -> dict[int, int]:
+    """What readers see: readings by minute."""
+    rows = site.query(f"SELECT window_start, readings FROM {name}")
+    return {round((row[0].timestamp() * 1000 - ZERO_MS) / MINUTE_MS): row[1] for row in rows}
+
+
+def stood(site: Site, name: str) -> VersionStatus:
+    return next(one for one in status(site.settings) if one.processor == name)
+
+
+def moment(minute: float) -> datetime:
+    return datetime.fromtimestamp((ZERO_MS + minute * MINUTE_MS) / 1000, UTC)
+
+
+def test_updates_are_seen_from_the_first_record_on(site: Site, topic: str) -> None:
+    name = site.processor(UPDATES, topic)
+    site.replay(name)
+    promote(site.settings, name, None)
+    assert minutes(site, name) == {0: 2, 1: 2, 2: 1, 3: 1, 4: 1}
+    # 1.5 minutes less 10 s of disorder and 20 s of lateness
+    assert stood(site, name).final_through == moment(1)
+
+
+@pytest.mark.parametrize("batch_size", [1, 3, 1000])
+def test_final_rows_are_seen_when_the_slowest_partition_has_passed_them(
+    site: Site, topic: str, batch_size: int
+) -> None:
+    name = site.processor(FINAL, topic)
+    site.replay(name, batch_size)
+    promote(site.settings, name, None)
+    assert minutes(site, name) == {0: 2}
+    publish(site, topic, (1, at(2.49)))
+    site.replay(name, batch_size)
+    assert minutes(site, name) == {0: 2}, "minute 1 ends at 2, and 2.49 less half is before that"
+    publish(site, topic, (1, at(3.5)))
+    site.replay(name, batch_size)
+    assert minutes(site, name) == {0: 2, 1: 2, 2: 2}
+    assert stood(site, name).corrections == 0
+
+
+def test_the_moment_never_falls_and_content_does_not_depend_on_it(site: Site, topic: str) -> None:
+    shown, hidden = site.processor(UPDATES, topic), site.processor(FINAL, topic)
+    for name in (shown, hidden):
+        site.replay(name)
+    before = stood(site, hidden).final_through
+    publish(site, topic, (2, at(0.2)))  # this partition now has records, and is behind
+    for name in (shown, hidden):
+        site.replay(name)
+    assert stood(site, hidden).final_through == before == moment(1)
+    rows = [
+        site.query(f"SELECT window_start, sensor, readings FROM {name}__v1 ORDER BY 1")
+        for name in (shown, hidden)
+    ]
+    assert rows[0] == rows[1]
+    assert sum(row[2] for row in rows[0]) == 8
+
+
+def test_a_silent_partition_can_be_left_out_and_then_corrects_what_was_final(
+    site: Site, topic: str
+) -> None:
+    patient, name = site.processor(FINAL, topic), site.processor(IMPATIENT, topic)
+    for one in (patient, name):
+        site.replay(one)
+        promote(site.settings, one, None)
+        assert minutes(site, one) == {0: 2}, "a build waits for every partition"
+    publish(site, topic, (0, at(5.5)))
+    for one in (patient, name):
+        site.replay(one)
+    assert minutes(site, patient) == {0: 2}
+    assert minutes(site, name) == {0: 2, 1: 2, 2: 1, 3: 1, 4: 1}
+    assert stood(site, name).corrections == 0
+    publish(site, topic, (1, at(2.1)), (1, at(2.2)), (1, at(6.5)))
+    for one in (patient, name):
+        site.replay(one)
+    assert stood(site, name).corrections == 2
+    assert stood(site, name).final_through == moment(6), "now partition 0 is the silent one"
+    assert minutes(site, name)[2] == 3
+    marked = site.query(f"SELECT window_start, _corrections FROM {name}__v1 WHERE _corrections > 0")
+    assert marked == [(moment(2), 2)]
+    content = "SELECT window_start, sensor, readings FROM {}__v1 ORDER BY 1"
+    assert site.query(content.format(name)) == site.query(content.format(patient))
+
+
+def test_dead_letters_alone_hold_nothing_back(site: Site) -> None:
+    topic = site.topic(2)
+    publish(site, topic, (0, at(0)), (0, at(3.5)))
+    site.publish(topic, [Unsent(1, b"s1", b"none of ours")])
+    name = site.processor(FINAL, topic)
+    site.replay(name)
+    assert stood(site, name).final_through == moment(3)
