@@ -9,8 +9,6 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-import polars as pl
-
 from kappa.errors import DeclarationError
 from kappa.eventtime.aligned import Aligned
 from kappa.eventtime.durations import Duration, milliseconds
@@ -28,11 +26,7 @@ class Tumbling(Aligned):
     zone: str | None = None
 
     def __post_init__(self) -> None:
-        _lay(self, "Tumbling", {"size": self.size}, self.offset)
-
-    def start(self, event_time: pl.Series) -> pl.Series:
-        """The start of the window that each event time (Int64 ms) falls into."""
-        return self.pane(event_time)
+        _lay(self, self.offset, size=self.size)
 
 
 @dataclass(frozen=True)
@@ -49,7 +43,7 @@ class Hopping(Aligned):
     zone: str | None = None
 
     def __post_init__(self) -> None:
-        _lay(self, "Hopping", {"size": self.size, "hop": self.hop}, self.offset)
+        _lay(self, self.offset, size=self.size, hop=self.hop)
 
 
 @dataclass(frozen=True)
@@ -65,7 +59,7 @@ class Sliding(Aligned):
     zone: str | None = None
 
     def __post_init__(self) -> None:
-        _lay(self, "Sliding", {"size": self.size, "step": self.step}, self.offset)
+        _lay(self, self.offset, size=self.size, step=self.step)
         if self.size_ms % self.hop_ms:
             raise DeclarationError(
                 f"the step {self.step!r} does not divide the size {self.size!r}",
@@ -73,8 +67,8 @@ class Sliding(Aligned):
             )
 
 
-def _lay(window: Aligned, kind: str, lengths: dict[str, Duration], offset: Duration) -> None:
-    """Sets the grid of a declared window: its size, then its hop if it has one.
+def _lay(window: Aligned, offset: Duration, **lengths: Duration) -> None:
+    """Sets the grid of a declared window; its lengths are the size and what lies between starts.
 
     Raises:
         DeclarationError: no duration, a length of zero, an unknown zone, parts of days in a zone.
@@ -82,6 +76,7 @@ def _lay(window: Aligned, kind: str, lengths: dict[str, Duration], offset: Durat
     each = {name: milliseconds(length) for name, length in lengths.items()}
     for name, length in each.items():
         if length == 0:
+            kind = type(window).__name__
             raise DeclarationError(
                 f"a window needs a {name} above zero", hint=f'such as {kind}({name}="1m")'
             )
@@ -89,8 +84,9 @@ def _lay(window: Aligned, kind: str, lengths: dict[str, Duration], offset: Durat
     if window.zone is not None:
         zone_days(window.zone)
         _check_days({**each, "offset": offset_ms})
-    size, hop = [*each.values(), *each.values()][0], [*each.values()][-1]
-    for attribute, value in (("size_ms", size), ("hop_ms", hop), ("offset_ms", offset_ms)):
+    size, *between = each.values()
+    grid = {"size_ms": size, "hop_ms": between[0] if between else size, "offset_ms": offset_ms}
+    for attribute, value in grid.items():
         object.__setattr__(window, attribute, value)
 
 

@@ -26,6 +26,7 @@ Days = npt.NDArray[np.int64]
 DAY_MS = 86_400_000
 _BLOCK = 512
 _EPOCH = date(1970, 1, 1).toordinal()
+_EPOCH_UTC = datetime(1970, 1, 1, tzinfo=UTC)
 _FIRST = date(1, 1, 3).toordinal() - _EPOCH
 _LAST = date(9999, 12, 29).toordinal() - _EPOCH
 
@@ -97,11 +98,11 @@ def _end_of_gap(zone: tzinfo, before: int, after: int) -> int:
 
 
 def _seconds(local: datetime) -> int:
-    return (local - datetime(1970, 1, 1, tzinfo=UTC)) // timedelta(seconds=1)
+    return (local - _EPOCH_UTC) // timedelta(seconds=1)
 
 
 def _offset(zone: tzinfo, second: int) -> timedelta | None:
-    return datetime.fromtimestamp(second, zone).utcoffset()
+    return (_EPOCH_UTC + timedelta(seconds=second)).astimezone(zone).utcoffset()
 
 
 @cache

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
 from kappa.errors import DeclarationError, InvalidValue
@@ -21,13 +21,14 @@ class Context:
     again moves it.
     """
 
-    __slots__ = ("_has_time", "_has_timers", "_main", "_sides", "_turn", "_where")
+    __slots__ = ("_has_time", "_has_timers", "_main", "_sides", "_turn", "_value_of", "_where")
 
     def __init__(
         self,
         turn: Turn,
         main: Output,
         sides: Mapping[str, Output],
+        value_of: Callable[[str], Any],
         *,
         where: str,
         has_time: bool,
@@ -36,6 +37,7 @@ class Context:
         self._turn = turn
         self._main = main
         self._sides = sides
+        self._value_of = value_of
         self._where = where
         self._has_time = has_time
         self._has_timers = has_timers
@@ -43,7 +45,7 @@ class Context:
     @property
     def key(self) -> Any:
         """The record key, as the key column has it."""
-        return self._turn.key.value
+        return self._value_of(self._turn.key.text)
 
     @property
     def event_time(self) -> int:

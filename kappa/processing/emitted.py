@@ -36,7 +36,7 @@ def take(dtype: pl.DataType, *, where: str, nested: bool = False) -> Take:
     Raises:
         DeclarationError: no value can be emitted to such a column.
     """
-    if dtype.is_integer():
+    if dtype.base_type() in _RANGES:
         return _integer(dtype, where)
     if dtype.is_float():
         return _float(dtype, where, nested=nested)
@@ -79,6 +79,19 @@ def held_type(dtype: pl.DataType) -> pl.DataType:
     return dtype
 
 
+_RANGES: dict[object, tuple[int, int]] = {
+    pl.Int8: (-(1 << 7), (1 << 7) - 1),
+    pl.Int16: (-(1 << 15), (1 << 15) - 1),
+    pl.Int32: (-(1 << 31), (1 << 31) - 1),
+    pl.Int64: (-(1 << 63), (1 << 63) - 1),
+    pl.Int128: (-(1 << 127), (1 << 127) - 1),
+    pl.UInt8: (0, (1 << 8) - 1),
+    pl.UInt16: (0, (1 << 16) - 1),
+    pl.UInt32: (0, (1 << 32) - 1),
+    pl.UInt64: (0, (1 << 64) - 1),
+}
+
+
 def _refuse(value: Any, where: str, why: str) -> NoReturn:
     raise InvalidValue(f"{where}: {reprlib.repr(value)} {why}")
 
@@ -93,7 +106,7 @@ def _exactly(kind: type, where: str) -> Take:
 
 
 def _integer(dtype: pl.DataType, where: str) -> Take:
-    least, greatest = pl.select(dtype.min(), dtype.max().alias("max")).row(0)
+    least, greatest = _RANGES[dtype.base_type()]
 
     def taken(value: Any) -> int:
         if isinstance(value, bool):

@@ -26,7 +26,7 @@ def evaluate(
         the columns of the good records in order, and the bad ones as DEAD_SCHEMA.
     """
     try:
-        return frame.select(expressions), pl.DataFrame(schema=DEAD_SCHEMA)
+        return frame.lazy().select(expressions).collect(), pl.DataFrame(schema=DEAD_SCHEMA)
     except _VALUE_ERRORS as error:
         if len(frame) <= 1:
             letter = frame.select(

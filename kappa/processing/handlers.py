@@ -47,13 +47,8 @@ class Handlers:
         self._places = places
         self.failures = Failures()
 
-    def run(self, keys: PartitionKeys, records: Records, watermark: int, used: int) -> None:
-        """Runs them over a batch of the partition of ``keys``.
-
-        Args:
-            watermark: before the batch.
-            used: the number of the batch.
-        """
+    def run(self, keys: PartitionKeys, records: Records, watermark: int) -> None:
+        """Runs them over a batch of the partition of ``keys``; ``watermark`` is that before it."""
         turn, context, on_event = self._turn, self._context, self._on_event
         find, undo = keys.by_text.get, turn.undo
         event_timers, processing_timers = keys.event_timers, keys.processing_timers
@@ -66,7 +61,7 @@ class Handlers:
                 self._fire(processing_timers, processing_time)
             turn.watermark = watermark
             turn.event_time = event_time
-            turn.key = find(text) or keys.add(text, used)
+            turn.key = find(text) or keys.blank(text)
             try:
                 on_event(event, context)
             except Exception as error:  # noqa: BLE001 - a handler may raise anything

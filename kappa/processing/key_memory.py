@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Callable
 from operator import itemgetter
-from typing import Any
 
 import polars as pl
 
@@ -28,27 +26,18 @@ class KeyMemory:
 
     Args:
         codec: turns a key into bytes and back.
-        value_of: a record key's value from its text.
         states: how many states a key has.
         store: what is committed.
         most: how many keys to hold.
     """
 
-    def __init__(
-        self,
-        codec: KeyCodec,
-        value_of: Callable[[str], Any],
-        states: int,
-        store: Store,
-        most: int,
-    ) -> None:
+    def __init__(self, codec: KeyCodec, states: int, store: Store, most: int) -> None:
         self._codec = codec
-        self._value_of = value_of
         self._states = states
         self._store = store
         self._most = most
         self._partitions: dict[int, PartitionKeys] = {}
-        self._flights: deque[list[Key]] = deque()
+        self._flights: deque[list[tuple[PartitionKeys, Key]]] = deque()
 
     def __len__(self) -> int:
         return sum(len(keys.by_text) for keys in self._partitions.values())
@@ -62,11 +51,11 @@ class KeyMemory:
         """The keys of a partition. ``fresh``: no record of it was folded before."""
         keys = self._partitions.get(number)
         if keys is None:
-            keys = PartitionKeys(number, self._states, self._value_of, asks=not fresh)
+            keys = PartitionKeys(number, self._states, asks=not fresh)
             self._partitions[number] = keys
         return keys
 
-    def load(self, keys: PartitionKeys, records: Records, used: int) -> None:
+    def load(self, keys: PartitionKeys, records: Records) -> None:
         """Brings into memory the keys of the batch and all that have a timer due within it."""
         if not keys.asks or not len(records.keys):
             return
@@ -76,16 +65,18 @@ class KeyMemory:
             if key is None:
                 missing.append(text)
             else:
-                key.used = used
+                key.used = keys.batch
         found = self._store.states(keys.number, missing, records.watermark, records.processing_time)
         for stored in found:
             if stored.key not in keys.by_text:
-                values, timers = self._codec.decode(stored.state)
-                keys.restore(stored.key, values, timers, used)
+                keys.add(Key(stored.key, *self._codec.decode(stored.state)))
+        for text in missing:
+            if text not in keys.by_text:
+                keys.add(keys.nothing(text))
 
     def flush(self) -> pl.DataFrame:
         """What changed of the state of keys since the last flush (STATE_SCHEMA)."""
-        flight: list[Key] = []
+        flight: list[tuple[PartitionKeys, Key]] = []
         rows: list[tuple[object, ...]] = []
         for number, keys in sorted(self._partitions.items()):
             changed, keys.dirty = keys.dirty, []
@@ -93,14 +84,16 @@ class KeyMemory:
                 key.dirty = False
                 key.unsettled += 1
                 rows.append((number, *self._stored(key)))
-            flight += changed
+                flight.append((keys, key))
         self._flights.append(flight)
         return pl.DataFrame(rows, schema=STATE_SCHEMA, orient="row")
 
     def settled(self) -> None:
         """The oldest flush that was not settled yet is committed."""
-        for key in self._flights.popleft():
+        for keys, key in self._flights.popleft():
             key.unsettled -= 1
+            if not keys.asks and not key.dirty and not key.unsettled and key.is_blank:
+                del keys.by_text[key.text]
 
     def tidy(self) -> None:
         """Drops the keys longest out of use, if memory holds too many, and worn-out timers."""

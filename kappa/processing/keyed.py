@@ -187,6 +187,7 @@ class BoundKeyedProcessor:
             turn,
             main,
             sides,
+            value_of(self.key_type),
             where=where,
             has_time=self.time is not None,
             has_timers=_overrides(declared, "on_timer"),
@@ -194,7 +195,7 @@ class BoundKeyedProcessor:
         worker, places = self._at_work(turn)
         handlers = Handlers(worker.on_event, worker.on_timer, context, turn, places)
         codec = KeyCodec(self.states)
-        memory = KeyMemory(codec, value_of(self.key_type), len(self.states), store, most_keys)
+        memory = KeyMemory(codec, len(self.states), store, most_keys)
         reader = RecordReader(declared.source, self.time, declared.key, self.columns, storable)
         return KeyedFold(reader, memory, handlers, main, sides)
 

@@ -54,9 +54,10 @@ class KeyedFold:
     def apply(self, events: Events, clock: PartitionClock) -> Outcome:
         self._batches += 1
         keys = self._memory.partition(events.partition, fresh=clock.max_record_time is None)
+        keys.batch = self._batches
         records = self._reader.read(events, clock)
-        self._memory.load(keys, records, self._batches)
-        self._handlers.run(keys, records, self._reader.watermark(clock), self._batches)
+        self._memory.load(keys, records)
+        self._handlers.run(keys, records, self._reader.watermark(clock))
         for rows in (self._main, *self._sides.values()):
             rows.collect(events.partition)
         self._memory.tidy()

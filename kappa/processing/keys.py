@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from typing import Any
 
 from kappa.processing.timers import PROCESSING, Entry, TimerId, TimerQueue
@@ -13,7 +13,6 @@ class Key:
 
     Attributes:
         text: the record key.
-        value: the same as the key column has it.
         values: per state, in the order of declaration, what it holds; None where it is empty.
         timers: when each timer that is set is due, ms.
         dirty: whether it was changed since the last flush.
@@ -21,16 +20,15 @@ class Key:
         used: the number of the batch for which it was last looked for.
     """
 
-    __slots__ = ("dirty", "text", "timers", "unsettled", "used", "value", "values")
+    __slots__ = ("dirty", "text", "timers", "unsettled", "used", "values")
 
-    def __init__(self, text: str, value: Any, values: list[Any], used: int) -> None:
+    def __init__(self, text: str, values: list[Any], timers: dict[TimerId, int]) -> None:
         self.text = text
-        self.value = value
         self.values = values
-        self.timers: dict[TimerId, int] = {}
+        self.timers = timers
         self.dirty = False
         self.unsettled = 0
-        self.used = used
+        self.used = 0
 
     @property
     def is_blank(self) -> bool:
@@ -48,33 +46,35 @@ class PartitionKeys:
         processing_timers: timers in processing time.
         dirty: the keys changed since the last flush, each once.
         asks: whether the store may know of keys that are not in memory.
+        batch: the number of the batch at hand.
     """
 
-    def __init__(
-        self, number: int, states: int, value_of: Callable[[str], Any], *, asks: bool
-    ) -> None:
+    def __init__(self, number: int, states: int, *, asks: bool) -> None:
         self.number = number
         self.by_text: dict[str, Key] = {}
         self.event_timers = TimerQueue()
         self.processing_timers = TimerQueue()
         self.dirty: list[Key] = []
         self.asks = asks
+        self.batch = 0
         self._states = states
-        self._value_of = value_of
+        self._blank = self.nothing("")
 
-    def add(self, text: str, used: int) -> Key:
-        """A key nothing is remembered of."""
-        key = Key(text, self._value_of(text), [None] * self._states, used)
-        self.by_text[text] = key
-        return key
+    def add(self, key: Key) -> None:
+        """Takes a key into memory, as it was stored, or one the store knows nothing of."""
+        key.used = self.batch
+        self.by_text[key.text] = key
+        for (kind, name), at in key.timers.items():
+            self.push(at, kind, key.text, name)
 
-    def restore(self, text: str, values: list[Any], timers: dict[TimerId, int], used: int) -> None:
-        """A key as it was stored."""
-        key = self.add(text, used)
-        key.values = values
-        key.timers = timers
-        for (kind, name), at in timers.items():
-            self.push(at, kind, text, name)
+    def blank(self, text: str) -> Key:
+        """A key nothing is remembered of, until something is: only then it takes room."""
+        self._blank.text = text
+        return self._blank
+
+    def nothing(self, text: str) -> Key:
+        """A key nothing is remembered of, to be kept in memory: the store need not be asked."""
+        return Key(text, [None] * self._states, {})
 
     def push(self, at: int, kind: int, text: str, name: str) -> None:
         """Puts a timer that was set or moved into its queue."""
@@ -86,6 +86,9 @@ class PartitionKeys:
         if not key.dirty:
             key.dirty = True
             self.dirty.append(key)
+        if key is self._blank:
+            self.add(key)
+            self._blank = self.nothing("")
 
     def fire(self, queue: TimerQueue, through: int) -> Iterator[tuple[Key, int, str, int]]:
         """Takes out the timers due by ``through`` (ms) in their order: key, kind, name, time.

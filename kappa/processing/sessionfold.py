@@ -29,14 +29,27 @@ from kappa.processing.lifting import Lifting
 from kappa.processing.store import Store
 
 VERDICT = "session_closed"
+
+FOUNDER = "_founder"
+"""The hidden column that tells sessions of one key and start apart: the least offset of a
+session's records. A record so late that it only reaches a later session takes that session's
+start back, perhaps to where a closed one began."""
+
 _PLACE = pl.Schema(
-    {"@first": pl.Int64(), "@last": pl.Int64(), "@partition": pl.Int32(), "@offset": pl.Int64()}
+    {
+        "@first": pl.Int64(),
+        "@last": pl.Int64(),
+        "@partition": pl.Int32(),
+        "@founder": pl.Int64(),
+        "@offset": pl.Int64(),
+    }
 )
 _WHEN = pl.Schema(
     {
         "window_start": INSTANT,
         "window_end": INSTANT,
         "_partition": pl.Int32(),
+        FOUNDER: pl.Int64(),
         "_offset": pl.Int64(),
     }
 )
@@ -139,6 +152,7 @@ class SessionFold:
             pl.col("window_start").to_physical().alias("@first"),
             (pl.col("window_end").to_physical() - self._session.gap_ms).alias("@last"),
             pl.col("_partition").alias("@partition"),
+            pl.col(FOUNDER).alias("@founder"),
             pl.col("_offset").alias("@offset"),
         )
         resumed = pl.concat([place, self._kept.restored(stored)], how="horizontal")
@@ -195,6 +209,7 @@ class SessionFold:
                 pl.col(*self._keys, "@partition").first(),
                 pl.col("@event_time").min().alias("@first"),
                 pl.col("@event_time").max().alias("@last"),
+                pl.col("@offset").min().alias("@founder"),
                 pl.col("@offset").max(),
             )
         )
@@ -205,9 +220,12 @@ class SessionFold:
         if len(touched):
             changed = self._joined(pl.concat([changed, touched.select(changed.columns)]))
         now = changed.select(
-            "@session", pl.col("@first").alias("@now"), pl.col("@offset").alias("@at")
+            "@session",
+            pl.struct("@first", "@founder").alias("@now"),
+            pl.col("@offset").alias("@at"),
         )
-        moved = touched.join(now, on="@session").filter(pl.col("@first") != pl.col("@now"))
+        was = pl.struct("@first", "@founder")
+        moved = touched.join(now, on="@session").filter(was != pl.col("@now"))
         replaced = moved.with_columns(pl.col("@at").alias("@offset")).select(self._open.columns)
         return changed, replaced
 
@@ -215,7 +233,7 @@ class SessionFold:
         """One row per session of rows that are parts of it."""
         place = sessions.group_by("@session").agg(
             pl.col(*self._keys, "@partition").first(),
-            pl.col("@first").min(),
+            pl.col("@first", "@founder").min(),
             pl.col("@last", "@offset").max(),
         )
         return place.join(self._kept.again(sessions, ["@session"]), on="@session")
@@ -233,6 +251,7 @@ class SessionFold:
             pl.col("@first").cast(INSTANT).alias("window_start"),
             (pl.col("@last") + self._session.gap_ms).cast(INSTANT).alias("window_end"),
             pl.col("@partition").alias("_partition"),
+            pl.col("@founder").alias(FOUNDER),
             pl.col("@offset").alias("_offset"),
             "_deleted",
         )

@@ -122,7 +122,10 @@ class WindowedAggregate:
             inputs,
             checked,
         )
-        _ = bound.kept  # an aggregate refuses an input it cannot take here
+        try:
+            _ = bound.kept  # an aggregate refuses an input it cannot take here
+        except DeclarationError as error:
+            raise DeclarationError(f"{where}: {error.message}", hint=error.hint) from None
         return bound
 
     def _check_emit(self, where: str) -> None:

@@ -125,7 +125,9 @@ class Variance:
         units, squares = table.c[self.units], table.c[self.squares]
         count = cast(table.c[self.count], Numeric())
         above = count * squares - units * units
-        below = count * (count if self.population else count - 1) * _numeral(self._unit)
+        below = count * (count if self.population else count - 1)
+        if self.digits:
+            below *= _numeral(self._unit)
         # A quotient that is not midway between two doubles is further from there than
         # 2**-54 / below**2: shifted by so many bits, cutting off the rest changes no rounding.
         shift = 54 + 2 * (_COUNT_BITS + math.ceil(math.log2(self._unit)))

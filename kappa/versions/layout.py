@@ -9,6 +9,7 @@ from kappa.eventtime.windows import Aligned
 from kappa.processing.aggregates import SqlMerged
 from kappa.processing.keyed import BoundKeyedProcessor
 from kappa.processing.projection import BoundProjection
+from kappa.processing.sessionfold import FOUNDER
 from kappa.processing.windowed import BoundWindowedAggregate, WindowedAggregate
 from kappa.tables import finalize
 from kappa.tables.finality import Finality
@@ -29,6 +30,7 @@ from kappa.versions.keyed_layout import keyed_layout
 Bound = BoundWindowedAggregate | BoundProjection | BoundKeyedProcessor
 
 _START = Column("window_start", TIMESTAMPTZ, MergeRule.KEY, nullable=False)
+_FOUNDER = Column(FOUNDER, BIGINT, MergeRule.KEY, nullable=False)
 _LATEST_PARTITION = Column("_partition", INTEGER, MergeRule.LATEST, nullable=False)
 
 
@@ -85,12 +87,13 @@ def _sessions(bound: BoundWindowedAggregate) -> Layout:
         columns=(
             _START,
             *keys,
+            _FOUNDER,
             end,
             *(replace(column, merge=MergeRule.LATEST, order=()) for column in _partials(bound)),
             _LATEST_PARTITION,
             LATEST_OFFSET_COLUMN,
         ),
-        key=(_START.name, *(key.name for key in keys)),
+        key=(_START.name, *(key.name for key in keys), _FOUNDER.name),
         view=(
             *(ViewColumn(c.name, finalize.Plain(c.name)) for c in (*keys, _START, end)),
             *_aggregates(bound),

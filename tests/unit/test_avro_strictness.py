@@ -6,7 +6,9 @@ import random
 from decimal import Decimal
 from typing import Any
 
+import numpy as np
 import polars as pl
+import pyarrow as pa
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
@@ -17,6 +19,8 @@ from kappa.avro.decode import BatchDecoder, Decoded
 from kappa.avro.reference import ReferenceDecoder
 from kappa.avro.schema import parse
 from kappa.avro.sizes import MAX_PLACES
+from kappa.avro.values import AT_ONCE
+from kappa.avro.widths import varint_widths
 from kappa.avro.wire import HEADER_BYTES, header
 from kappa.avro.writer import Writer
 from tests.unit.test_avro_decode import _fields, framed, record_of, types, values
@@ -199,3 +203,45 @@ def mutated(value: bytes, rng: random.Random) -> bytes:
         case _ if at < len(out):
             out[at] = rng.choice([0, 1, 2, 127, 128, 255, rng.randrange(256)])
     return bytes(out)
+
+
+def test_values_that_are_right_only_as_one_are_wrong_each() -> None:
+    first = varint(1 + HEADER_BYTES) + b"x"  # its text would go on in the next value's frame
+    second = FRAME + text("yy")
+    assert decode("string", first + FRAME + second[HEADER_BYTES:]).failures
+    decoded = decode("string", text("ok"), first, second, text("ok"))
+    assert [(f.position, f.error_class) for f in decoded.failures] == [
+        (1, "Truncated"),
+        (2, "TrailingBytes"),
+    ]
+
+
+@pytest.mark.parametrize("arrow", [False, True], ids=["list", "column"])
+def test_positions_count_through_all_blocks(arrow: bool) -> None:
+    schema = parse(record_of([{"name": "a", "type": "long"}]))
+    count = 2 * AT_ONCE + 7
+    batch: list[bytes | None] = [FRAME + varint(number) for number in range(count)]
+    absent = [0, AT_ONCE - 1, AT_ONCE + 5]
+    bad = [3, 2 * AT_ONCE + 1]
+    for position in absent:
+        batch[position] = None
+    for position in bad:
+        batch[position] = FRAME + b"\x80"
+    column = pa.chunked_array([pa.array(part, pa.binary()) for part in (batch[:9], batch[9:])])
+    given_ = column.slice(2) if arrow else batch[2:]
+    decoded = BatchDecoder(schema, lambda _: schema).decode(given_)
+    expected = [n for n in range(2, count) if n not in absent and n not in bad]
+    assert decoded.tombstones.tolist() == [position - 2 for position in absent[1:]]
+    assert [failure.position for failure in decoded.failures] == [n - 2 for n in bad]
+    assert decoded.positions is not None
+    assert decoded.positions.tolist() == [n - 2 for n in expected]
+    assert decoded.frame["a"].to_list() == expected
+
+
+@pytest.mark.parametrize("exponent", range(64))
+def test_widths_are_those_of_the_shortest_encoding(exponent: int) -> None:
+    near = (2**exponent - 1, 2**exponent, -(2**exponent), ~(2**exponent))
+    numbers = [n for n in near if -(2**63) <= n < 2**63]
+    for group in (numbers, [0, *numbers], *([n] for n in numbers)):
+        widths = np.broadcast_to(varint_widths(np.array(group, dtype=np.int64)), len(group))
+        assert widths.tolist() == [len(varint(n)) for n in group]

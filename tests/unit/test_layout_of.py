@@ -78,7 +78,7 @@ def test_a_windowed_aggregate_stores_partials_and_shows_what_was_asked_for() -> 
     ]  # fmt: skip
     assert layout.late is not None
     assert [c.name for c in layout.late] == [
-        "_topic", "_partition", "_offset", "_event_time", "_watermark", "_late_by_ms",
+        "_topic", "_partition", "_offset", "_event_time", "_watermark", "_late_by_ms", "_verdict",
         "product", "size",
     ]  # fmt: skip
 

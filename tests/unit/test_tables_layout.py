@@ -10,16 +10,66 @@ import pytest
 
 from kappa.errors import DeclarationError, InvalidName
 from kappa.tables.document import from_document, to_document
-from kappa.tables.finalize import Mean, Plain, ScaledDecimal
+from kappa.tables.finalize import Mean, Plain, ScaledDecimal, SquareRoot, Variance
 from kappa.tables.layout import Column, Kind, Layout, ViewColumn
 from kappa.tables.merge import MergeRule
-from kappa.tables.sqltypes import BIGINT, JSONB, NUMERIC, TIMESTAMP, TIMESTAMPTZ, numeric, sql_type
+from kappa.tables.sqltypes import (
+    BIGINT,
+    JSONB,
+    NUMERIC,
+    TEXT,
+    TIMESTAMP,
+    TIMESTAMPTZ,
+    numeric,
+    sql_type,
+)
 from tests.integration.tables_scenes import customers, items, revenue
 
 
 @pytest.mark.parametrize("layout", [revenue("a"), customers("a"), items("a", 7)])
 def test_a_layout_survives_its_document(layout: Layout) -> None:
     assert from_document(json.loads(json.dumps(to_document(layout)))) == layout
+
+
+def test_variances_and_picked_values_survive_their_document() -> None:
+    variance = Variance("revenue__units", "revenue__units", "orders", 32, 0, population=True)
+    layout = replace(
+        revenue("a"),
+        columns=(
+            *revenue("a").columns,
+            Column("city", TEXT, MergeRule.FIRST, order=("orders", "last_customer")),
+            Column("town", TEXT, MergeRule.LAST, order=("orders",)),
+        ),
+        view=(ViewColumn("var", variance), ViewColumn("dev", SquareRoot(variance))),
+    )
+    assert from_document(json.loads(json.dumps(to_document(layout)))) == layout
+
+
+def test_a_document_without_orders_is_what_it_always_was() -> None:
+    column = to_document(revenue("a"))["columns"][0]
+    assert column == {
+        "name": "product",
+        "type": ["text", None, None],
+        "merge": "key",
+        "nullable": False,
+    }
+
+
+@pytest.mark.parametrize(
+    ("merge", "order"),
+    [
+        (MergeRule.FIRST, ()),
+        (MergeRule.LAST, ("nothing",)),
+        (MergeRule.FIRST, ("orders", "nothing")),
+        (MergeRule.MIN, ("orders",)),
+    ],
+)
+def test_only_first_and_last_go_by_columns_and_those_exist(
+    merge: MergeRule, order: tuple[str, ...]
+) -> None:
+    layout = revenue("a")
+    with pytest.raises(DeclarationError, match="'city' merges as"):
+        replace(layout, columns=(*layout.columns, Column("city", TEXT, merge, order=order)))
 
 
 def test_a_column_twice() -> None:

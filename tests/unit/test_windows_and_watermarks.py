@@ -34,7 +34,7 @@ def test_windows_are_half_open_and_aligned_to_the_epoch() -> None:
     #   window     [-60 s, 0)   [0, 60 s)    [60 s, 120 s)
     #   events    -60.000  -1 | 0   59.999 | 60.000
     window = Tumbling("1m")
-    start = window.start(times(-60_000, -1, 0, 59_999, 60_000))
+    start = window.pane(times(-60_000, -1, 0, 59_999, 60_000))
     assert start.to_list() == [-60_000, -60_000, 0, 0, 60_000]
     assert window.end(start).to_list() == [0, 0, 60_000, 60_000, 120_000]
 

@@ -49,7 +49,7 @@ class TopK:
         return [expression(self.column), *by]
 
     def refusals(self, types: Sequence[pl.DataType]) -> list[Refusal]:
-        return _refusals(self.column, types[0], self.where)
+        return _refusals("TopK", self.column, types[0], self.where)
 
     def merger(self, name: str, types: Sequence[pl.DataType]) -> Merger:
         shape = shape_of(types[0], f"TopK {name!r}")
@@ -81,7 +81,7 @@ class Collect:
         return [expression(self.column)]
 
     def refusals(self, types: Sequence[pl.DataType]) -> list[Refusal]:
-        return _refusals(self.column, types[0], self.where)
+        return _refusals("Collect", self.column, types[0], self.where)
 
     def merger(self, name: str, types: Sequence[pl.DataType]) -> Merger:
         shape = shape_of(types[0], f"Collect {name!r}")
@@ -95,8 +95,10 @@ def _check_count(field: str, count: int) -> None:
         )
 
 
-def _refusals(column: Column, dtype: pl.DataType, where: pl.Expr | None) -> list[Refusal]:
-    unfit = shape_of(dtype, "").unfit(counted(column, where))
+def _refusals(
+    kind: str, column: Column, dtype: pl.DataType, where: pl.Expr | None
+) -> list[Refusal]:
+    unfit = shape_of(dtype, kind).unfit(counted(column, where))
     if unfit is None:
         return []
     return [Refusal(unfit, "a JSON list cannot hold NaN, infinity, NUL or years beyond 9999")]

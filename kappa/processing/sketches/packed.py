@@ -35,12 +35,12 @@ class Packing(Generic[Body]):
     """Packs what fits ``body`` as ``format``, and unpacks it again."""
 
     def __init__(self, format: Format, body: Any) -> None:
-        self._format = format
+        self._first: bytes = format.value
         self._encode = msgspec.msgpack.Encoder(order="deterministic").encode
         self._decode = msgspec.msgpack.Decoder(body).decode
 
     def pack(self, body: Body) -> bytes:
-        return self._format.value + self._encode(body)
+        return self._first + self._encode(body)
 
     def unpack(self, partial: bytes) -> Body:
         """What was packed.
@@ -48,9 +48,9 @@ class Packing(Generic[Body]):
         Raises:
             TableError: the partial is of another format.
         """
-        if partial[:1] != self._format.value:
+        if partial[:1] != self._first:
             raise TableError(
-                f"a partial is of format {partial[:1].hex()}, not {self._format.value.hex()}",
+                f"a partial is of format {partial[:1].hex()}, not {self._first.hex()}",
                 hint="another kappa or another declaration wrote it: replay a new version",
             )
         body: Body = self._decode(memoryview(partial)[1:])

@@ -1,0 +1,1 @@
+"""The customers there are. A module per version."""

@@ -1,0 +1,1 @@
+"""What visitors do in one sitting. A module per version."""
