@@ -17,6 +17,10 @@ from kappa.eventtime.zones import DAY_MS, zone_days
 __all__ = ["Aligned", "Hopping", "Sliding", "Tumbling"]
 
 
+MOST_WINDOWS = 10_000
+"""How many windows one record may lie in: it changes a row of each."""
+
+
 @dataclass(frozen=True)
 class Tumbling(Aligned):
     """Windows of one size, each beginning where the one before ends."""
@@ -85,7 +89,13 @@ def _lay(window: Aligned, offset: Duration, **lengths: Duration) -> None:
         zone_days(window.zone)
         _check_days({**each, "offset": offset_ms})
     size, *between = each.values()
-    grid = {"size_ms": size, "hop_ms": between[0] if between else size, "offset_ms": offset_ms}
+    hop = between[0] if between else size
+    if size > MOST_WINDOWS * hop:
+        raise DeclarationError(
+            f"every record would lie in {size // hop:,} windows, more than {MOST_WINDOWS:,}",
+            hint="move the windows on by more at a time, or make them shorter",
+        )
+    grid = {"size_ms": size, "hop_ms": hop, "offset_ms": offset_ms}
     for attribute, value in grid.items():
         object.__setattr__(window, attribute, value)
 

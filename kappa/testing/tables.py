@@ -59,7 +59,7 @@ class Rows:
     def frame(self) -> pl.DataFrame:
         """One row per key; deleted ones too, where ``_deleted`` marks them."""
         if not self._is_merged:
-            self._parts = [self._merged(pl.concat(self._parts))]
+            self._parts = [_as_stored(self._merged(pl.concat(self._parts)))]
             self._is_merged = True
         return self._parts[0] if self._parts else pl.DataFrame()
 

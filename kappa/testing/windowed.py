@@ -15,6 +15,7 @@ from kappa.processing.aggregates import SqlMerged
 from kappa.processing.events import Fold, Outcome
 from kappa.processing.expressions import INSTANT
 from kappa.processing.remerge import Remerge
+from kappa.processing.sessionfold import FOUNDER
 from kappa.processing.source import Source
 from kappa.processing.windowed import WINDOW_COLUMNS, BoundWindowedAggregate
 from kappa.testing.kinds import Passing, Shown, clock_only
@@ -44,7 +45,7 @@ class WindowedKind:
 
     def tables(self) -> Tables:
         if isinstance(self.bound.declaration.window, Session):
-            return Tables(Rows(latest([*self.bound.key_types, "window_start"])))
+            return Tables(Rows(latest([*self.bound.key_types, "window_start", FOUNDER])))
         key = {**self.bound.key_types, **dict.fromkeys(self._when, INSTANT)}
         return Tables(Rows(Remerge(key, self.bound.kept)))
 

@@ -95,10 +95,10 @@ def test_keys_that_leave_nothing_behind_take_no_room() -> None:
     assert run.in_memory == 0
     run.feed(names(500, "loud"))  # changed, so the store is asked from now on
     for _ in range(20):
-        run.feed(names(100, "quiet"))
+        run.feed(names(25, "quiet"))
     assert run.in_memory <= 100
     assert len(run.store.asked) == 20
-    assert sum(len(keys) for _, keys in run.store.asked) == 100
+    assert sum(len(keys) for _, keys in run.store.asked) == 25
 
 
 class Fleeting(Counter):
@@ -165,6 +165,30 @@ def test_changed_keys_stay_until_their_flush_is_committed() -> None:
     assert run.in_memory <= 10
 
 
+def test_a_key_that_is_forgotten_and_met_again_is_flushed_once() -> None:
+    run = Run(Fleeting(), most_keys=100)
+    run.feed(["k"], commit=False)
+    run.worker.flush()
+    run.feed(["k"], commit=False)  # forgotten, while it is on its way as remembered
+    run.worker.commit()
+    run.feed(["k"], commit=False)
+    state = run.fold.flush().state
+    assert state is not None
+    assert state["key"].to_list() == ["k"]
+
+
+def test_a_key_on_its_way_to_the_store_is_not_dropped() -> None:
+    run = Run(Counter(), most_keys=10)
+    run.feed(names(40, "z"))  # some are dropped, so the store is asked from now on
+    run.feed(names(5, "a"), commit=False)
+    run.worker.flush()
+    run.feed(names(20, "quiet"), commit=False)
+    assert run.in_memory < 15
+    run.feed(names(5, "a"), commit=False)
+    run.worker.settle()
+    assert {run.counts()[key] for key in names(5, "a")} == {2}
+
+
 def test_a_fold_is_full_when_as_many_keys_changed_as_it_may_hold() -> None:
     run = Run(Counter(), most_keys=10)
     run.feed(names(9), commit=False)
@@ -200,7 +224,7 @@ class Idle(KeyedProcessor):
     """Says which key had no record for ten seconds."""
 
     name, version = "idle", 1
-    source = Source("things", event_time="at")
+    source = Source("things", event_time="at", out_of_orderness=100)
     key = "account"
     output = pl.Schema({"key": pl.String(), "at": pl.Int64()})
 
@@ -219,7 +243,17 @@ def test_a_timer_that_is_moved_again_and_again_fires_once() -> None:
     run.worker.commit()
     last_of_busy = run.offset - 2
     run.feed(["other"] * 10_100)
-    assert run.worker.rows["main"][0][3:] == ("busy", last_of_busy + 10_000)
+    due = last_of_busy + 10_000
+    assert run.worker.rows["main"][0] == (0, due + 100, 0, "busy", due)
+
+
+def test_a_timer_in_memory_counts_and_not_the_one_in_the_store() -> None:
+    run = Run(Idle(), most_keys=100)
+    run.feed(["a"])
+    run.worker.restart()
+    run.feed(["a"], commit=False)
+    run.feed(["other"] * 10_200)
+    assert [row[3:] for row in run.worker.rows["main"]] == [("a", 10_001)]
 
 
 def test_entries_of_moved_timers_do_not_pile_up() -> None:
@@ -256,7 +290,7 @@ def test_a_timer_of_a_dropped_key_fires_in_its_batch() -> None:
     for _ in range(5):
         run.feed(names(1_000, "x"))
     assert [row[1:] for row in run.worker.rows["main"] if row[3] == "a"] == [
-        (10_000, 0, "a", 10_000)
+        (10_100, 0, "a", 10_000)
     ]
 
 

@@ -114,6 +114,7 @@ def test_no_events_are_no_windows(window: Aligned) -> None:
         (lambda: Hopping("0s", "1m"), "size above zero"),
         (lambda: Sliding("1m", "0s"), "step above zero"),
         (lambda: Sliding("1m", "7s"), "the step '7s' does not divide the size '1m'"),
+        (lambda: Hopping("30d", "1s"), "every record would lie in 2,592,000 windows"),
         (lambda: Sliding("1m", "2m"), "does not divide"),
         (lambda: Tumbling("1x"), "not a duration"),
         (lambda: Tumbling(-5), "negative"),
