@@ -14,14 +14,15 @@ INSTALL := $(BIN)/python -m pip install --quiet --disable-pip-version-check
 LOCAL := --no-deps --no-build-isolation
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test check bench lock clean
+.PHONY: help setup demo test check fuzz bench lock clean
 
 help:
 	@echo "make setup   install kappa and its tools into $(VENV)"
 	@echo "make demo    the whole way, from events to a promoted rebuild, on real servers"
 	@echo "make test    every check and every test"
 	@echo "make check   format, lint, types and import rules"
-	@echo "make bench   replay four million events and compare with a loop by hand"
+	@echo "make fuzz    windows and aggregates against the slow reference, on other data each time"
+	@echo "make bench   four jobs over four million events each, by kappa and by hand"
 	@echo "make lock    pin the newest versions that pyproject.toml allows"
 	@echo "make clean   remove what the other targets built"
 
@@ -57,6 +58,11 @@ check: setup
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 	$(BIN)/lint-imports
+
+# How long: make fuzz EXAMPLES=1000000. What fails is tried first the next time.
+EXAMPLES := 50000
+fuzz: setup
+	KAPPA_EXAMPLES=$(EXAMPLES) $(BIN)/python -m pytest -n 2 --dist load tests/properties
 
 bench: setup
 	$(BIN)/python -m bench replay

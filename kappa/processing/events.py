@@ -117,6 +117,8 @@ def dead_letters(parts: Sequence[pl.DataFrame]) -> pl.DataFrame:
     Columns that a part lacks are null.
     """
     present = [part for part in parts if len(part)]
+    if not present:
+        return DEAD_SCHEMA.to_frame()
     joined = pl.concat([DEAD_SCHEMA.to_frame(), *present], how="diagonal")
     once = joined.unique(["@offset", "timer"], keep="first", maintain_order=True)
     return once.sort("@offset", maintain_order=True)

@@ -47,8 +47,8 @@ def find_split(conn: Connection, layout: Layout, written: sa.Table, *, everywher
 
     Unless ``everywhere``, trusts that no transaction has written a key twice.
     """
-    total = conn.scalar(sa.select(sa.func.count()).select_from(written)) or 0
-    where = sa.true() if everywhere else _shared(conn, layout, written)
+    total, where = _shared(conn, layout, written)
+    where = sa.true() if everywhere else where
     key = [column for column in layout.columns if column.name in layout.key]
     keys = temporary("kappa_split", (*key, _PIECES))
     conn.execute(CreateTable(keys))
@@ -79,19 +79,25 @@ def shared_stretches(
     return stretches
 
 
-def _shared(conn: Connection, layout: Layout, written: sa.Table) -> sa.ColumnElement[bool]:
-    """Which rows could have a part in another transaction."""
+def _shared(
+    conn: Connection, layout: Layout, written: sa.Table
+) -> tuple[int, sa.ColumnElement[bool]]:
+    """How many rows there are, and which could have a part in another transaction."""
     time = _time_column(layout)
     if layout.kind is not Kind.AGGREGATE or time is None:
-        return sa.true()
+        return conn.scalar(sa.select(sa.func.count()).select_from(written)) or 0, sa.true()
     moment = written.c[time.name]
-    spans = conn.execute(
-        sa.select(sa.func.min(moment), sa.func.max(moment)).group_by(sa.literal_column("xmin"))
-    )
-    stretches = shared_stretches([(row[0], row[1]) for row in spans])
+    checkpoints = conn.execute(
+        sa.select(sa.func.min(moment), sa.func.max(moment), sa.func.count()).group_by(
+            sa.literal_column("xmin")
+        )
+    ).all()
+    total = sum(row[2] for row in checkpoints)
+    stretches = shared_stretches([(row[0], row[1]) for row in checkpoints])
     if len(stretches) > _MOST_STRETCHES:
-        return sa.true()
-    return sa.or_(sa.false(), *(moment.between(begin, end) for begin, end in stretches))
+        return total, sa.true()
+    shared = (moment.between(begin, end) for begin, end in stretches)
+    return total, sa.or_(sa.false(), *shared)
 
 
 def _time_column(layout: Layout) -> Column | None:

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
+from dataclasses import field as attribute
 from datetime import date, datetime, time
 from decimal import Decimal
 from pathlib import Path
@@ -12,8 +13,11 @@ from typing import Any
 import polars as pl
 
 from kappa.avro.columns import polars_schema, required_columns
+from kappa.avro.defaults import decoded_default
+from kappa.avro.nodes import Field, Fixed, Primitive
 from kappa.avro.schema import parse
 from kappa.errors import BadRecord
+from kappa.processing.emitted import instance
 from kappa.testing.moments import parsed
 
 Row = Mapping[str, Any]
@@ -34,7 +38,7 @@ class RowReader:
 
     schema: pl.Schema
     required: frozenset[str] = frozenset()
-    defaults: Mapping[str, Any] = field(default_factory=dict)
+    defaults: Mapping[str, Any] = attribute(default_factory=dict)
 
     @staticmethod
     def of(schema: str | Path | Columns) -> RowReader:
@@ -51,7 +55,7 @@ class RowReader:
         return RowReader(
             polars_schema(avro),
             required_columns(avro),
-            {f.name: f.default for f in fields if f.has_default},
+            {f.name: _default(f) for f in fields if f.has_default},
         )
 
     def frame(self, rows: Sequence[Row]) -> pl.DataFrame:
@@ -91,6 +95,14 @@ class RowReader:
             raise BadRecord(f"the column {name!r}: {error.message}", hint=error.hint) from error
 
 
+def _default(field: Field) -> Any:
+    """What stands in a schema, but for bytes, which stand there as text."""
+    match field.node:
+        case Primitive("bytes") | Fixed():
+            return decoded_default(field, field.name)
+    return field.default
+
+
 def _fitting(value: Any, dtype: pl.DataType) -> Any:
     """``value`` as Polars takes it for this type: moments and decimals may be text."""
     if value is None:
@@ -105,9 +117,9 @@ def _fitting(value: Any, dtype: pl.DataType) -> Any:
         case pl.Decimal(scale=scale):
             return _decimal(value, scale)
         case pl.List(inner=inner):
-            return [_fitting(item, inner) for item in _items(value)]
+            return [_fitting(item, instance(inner)) for item in _items(value)]
         case pl.Struct(fields=fields):
-            return {f.name: _fitting(value.get(f.name), f.dtype) for f in fields}
+            return {f.name: _fitting(value.get(f.name), instance(f.dtype)) for f in fields}
         case pl.Float64() | pl.Float32() if isinstance(value, int):
             return float(_number(value))
         case pl.Boolean() if not isinstance(value, bool):

@@ -230,6 +230,7 @@ class Idle(KeyedProcessor):
 
     def on_event(self, event: Any, ctx: Context) -> None:
         ctx.set_event_timer(ctx.event_time + 10_000)
+        ctx.set_processing_timer(ctx.processing_time + 20_000)
 
     def on_timer(self, at: int, ctx: Context) -> None:
         ctx.emit(key=ctx.key, at=at)
