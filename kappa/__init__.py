@@ -2,19 +2,19 @@
 
 from kappa.eventtime.sessions import Session
 from kappa.eventtime.windows import Hopping, Sliding, Tumbling
-from kappa.processing.aggregates import Count, Max, Min
-from kappa.processing.context import Context
-from kappa.processing.keyed import KeyedProcessor
-from kappa.processing.picks import ArgMax, ArgMin, First, Last
+from kappa.processing.aggregates.declared import Count, Max, Min
+from kappa.processing.aggregates.picks import ArgMax, ArgMin, First, Last
+from kappa.processing.aggregates.sketches.chosen import Collect, TopK
+from kappa.processing.aggregates.sketches.distinct import CountDistinct
+from kappa.processing.aggregates.sketches.own import Merged
+from kappa.processing.aggregates.sketches.quantiles import Quantiles
+from kappa.processing.aggregates.sums import Mean, Stddev, Sum, Variance
+from kappa.processing.keyed.context import Context
+from kappa.processing.keyed.declaration import KeyedProcessor
+from kappa.processing.keyed.state import ListState, MapState, ValueState
 from kappa.processing.projection import Projection
-from kappa.processing.sketches.chosen import Collect, TopK
-from kappa.processing.sketches.distinct import CountDistinct
-from kappa.processing.sketches.own import Merged
-from kappa.processing.sketches.quantiles import Quantiles
 from kappa.processing.source import Source
-from kappa.processing.state import ListState, MapState, ValueState
-from kappa.processing.sums import Mean, Stddev, Sum, Variance
-from kappa.processing.windowed import WindowedAggregate
+from kappa.processing.windowed.declaration import WindowedAggregate
 
 __all__ = [
     "ArgMax",

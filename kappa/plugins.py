@@ -17,9 +17,9 @@ from dataclasses import dataclass
 from importlib.metadata import EntryPoint, entry_points
 
 from kappa.errors import DeclarationError, PluginLoadError, UnknownProcessor
-from kappa.processing.keyed import KeyedProcessor
+from kappa.processing.keyed.declaration import KeyedProcessor
 from kappa.processing.projection import Projection
-from kappa.processing.windowed import WindowedAggregate
+from kappa.processing.windowed.declaration import WindowedAggregate
 
 GROUP = "kappa.processors"
 

@@ -17,10 +17,10 @@ from typing import Any
 import polars as pl
 from hypothesis import strategies as st
 
-from kappa.processing.aggregates import Count, Max, Min, SqlMerged
-from kappa.processing.partials import Partial
-from kappa.processing.picks import ArgMax, ArgMin, First, Last
-from kappa.processing.sums import Mean, Stddev, Sum, Variance
+from kappa.processing.aggregates.declared import Count, Max, Min, SqlMerged
+from kappa.processing.aggregates.partials import Partial
+from kappa.processing.aggregates.picks import ArgMax, ArgMin, First, Last
+from kappa.processing.aggregates.sums import Mean, Stddev, Sum, Variance
 
 Row = Mapping[str, Any]
 

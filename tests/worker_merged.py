@@ -9,7 +9,7 @@ from typing import Any
 import polars as pl
 from hypothesis import strategies as st
 
-from kappa.processing.worker_merged import (
+from kappa.processing.aggregates.worker_merged import (
     RANK,
     MergedColumn,
     WorkerMerged,

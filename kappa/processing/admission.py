@@ -11,8 +11,8 @@ from collections.abc import Callable, Iterable, Sequence
 import polars as pl
 
 from kappa.errors import DeclarationError
+from kappa.processing.aggregates.partials import Refusal
 from kappa.processing.events import DEAD_SCHEMA
-from kappa.processing.partials import Refusal
 from kappa.processing.source import Source
 
 Storable = Callable[[pl.DataFrame], Iterable[tuple[int, str]]]

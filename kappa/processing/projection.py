@@ -10,6 +10,7 @@ import polars as pl
 from kappa.errors import DeclarationError
 from kappa.eventtime.watermark import PartitionClock
 from kappa.processing.admission import Storable, admit, event_time, time_refusals
+from kappa.processing.aggregates.partials import Refusal
 from kappa.processing.events import Changes, Events, Outcome, dead_letters
 from kappa.processing.expressions import (
     SYSTEM_COLUMNS,
@@ -20,7 +21,6 @@ from kappa.processing.expressions import (
     result_type,
 )
 from kappa.processing.guarded import evaluate
-from kappa.processing.partials import Refusal
 from kappa.processing.record_key import foreign_key, key_column
 from kappa.processing.source import Source
 from kappa.processing.store import Store

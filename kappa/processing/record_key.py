@@ -11,8 +11,8 @@ from collections.abc import Mapping
 import polars as pl
 
 from kappa.errors import DeclarationError
+from kappa.processing.aggregates.partials import Refusal
 from kappa.processing.expressions import expression
-from kappa.processing.partials import Refusal
 
 KEY_TYPES = (pl.String, pl.Int32, pl.Int64, pl.Boolean)
 """Types of a record key that has a text form."""

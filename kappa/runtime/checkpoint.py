@@ -10,8 +10,8 @@ from sqlalchemy import Connection, Engine
 from tenacity import retry, retry_if_exception_type, stop_after_attempt, wait_random_exponential
 
 from kappa.errors import Deadlock
-from kappa.processing.corrections import CORRECTIONS, with_corrections, without_corrections
 from kappa.processing.events import Changes
+from kappa.processing.windowed.corrections import CORRECTIONS, with_corrections, without_corrections
 from kappa.tables import dead_letters, finality, progress, sink, state
 from kappa.tables.layout import Layout
 from kappa.tables.remerge import Remerge

@@ -12,10 +12,10 @@ import polars as pl
 from kappa.eventtime.watermark import PartitionClock
 from kappa.processing.admission import anything
 from kappa.processing.events import TOMBSTONE_SCHEMA, Events, Fold, Outcome
-from kappa.processing.key_codec import KeyCodec
-from kappa.processing.keyed import BoundKeyedProcessor, KeyedProcessor
+from kappa.processing.keyed.declaration import BoundKeyedProcessor, KeyedProcessor
+from kappa.processing.keyed.key_codec import KeyCodec
+from kappa.processing.keyed.timers import EVENT, PROCESSING
 from kappa.processing.source import Source
-from kappa.processing.timers import EVENT, PROCESSING
 from kappa.testing.kinds import Passing, Shown, clock_only
 from kappa.testing.tables import PLACE, Rows, Tables, appended
 

@@ -17,7 +17,7 @@ from kappa.avro.defaults import decoded_default
 from kappa.avro.nodes import Field, Fixed, Primitive
 from kappa.avro.schema import parse
 from kappa.errors import BadRecord
-from kappa.processing.emitted import instance
+from kappa.processing.keyed.emitted import instance
 from kappa.testing.moments import parsed
 
 Row = Mapping[str, Any]

@@ -5,9 +5,9 @@ from __future__ import annotations
 from pathlib import Path
 
 from kappa.errors import DeclarationError
-from kappa.processing.keyed import KeyedProcessor
+from kappa.processing.keyed.declaration import KeyedProcessor
 from kappa.processing.projection import Projection
-from kappa.processing.windowed import WindowedAggregate
+from kappa.processing.windowed.declaration import WindowedAggregate
 from kappa.testing.handled import KeyedKind
 from kappa.testing.kinds import Kind
 from kappa.testing.projected import ProjectionKind

@@ -11,13 +11,13 @@ import polars as pl
 from kappa.eventtime.sessions import Session
 from kappa.eventtime.watermark import PartitionClock
 from kappa.processing.admission import anything
-from kappa.processing.aggregates import SqlMerged
+from kappa.processing.aggregates.declared import SqlMerged
+from kappa.processing.aggregates.remerge import Remerge
 from kappa.processing.events import Fold, Outcome
 from kappa.processing.expressions import INSTANT
-from kappa.processing.remerge import Remerge
-from kappa.processing.sessionfold import FOUNDER
 from kappa.processing.source import Source
-from kappa.processing.windowed import WINDOW_COLUMNS, BoundWindowedAggregate
+from kappa.processing.windowed.declaration import WINDOW_COLUMNS, BoundWindowedAggregate
+from kappa.processing.windowed.sessionfold import FOUNDER
 from kappa.testing.kinds import Passing, Shown, clock_only
 from kappa.testing.tables import Rows, Tables, latest
 

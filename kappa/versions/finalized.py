@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from kappa.processing import shown
-from kappa.processing.partials import Merge, Partial
-from kappa.processing.shown import Shown
+from kappa.processing.aggregates import shown
+from kappa.processing.aggregates.partials import Merge, Partial
+from kappa.processing.aggregates.shown import Shown
 from kappa.tables import finalize
 from kappa.tables.layout import Column
 from kappa.tables.merge import MergeRule

@@ -7,7 +7,7 @@ from collections.abc import Mapping
 import polars as pl
 
 from kappa.errors import StateSchemaChanged
-from kappa.processing.keyed import BoundKeyedProcessor
+from kappa.processing.keyed.declaration import BoundKeyedProcessor
 from kappa.tables.finalize import Plain
 from kappa.tables.layout import (
     INDEX_COLUMN,

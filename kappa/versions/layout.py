@@ -6,11 +6,11 @@ from dataclasses import replace
 
 from kappa.eventtime.sessions import Session
 from kappa.eventtime.windows import Aligned
-from kappa.processing.aggregates import SqlMerged
-from kappa.processing.keyed import BoundKeyedProcessor
+from kappa.processing.aggregates.declared import SqlMerged
+from kappa.processing.keyed.declaration import BoundKeyedProcessor
 from kappa.processing.projection import BoundProjection
-from kappa.processing.sessionfold import FOUNDER
-from kappa.processing.windowed import BoundWindowedAggregate, WindowedAggregate
+from kappa.processing.windowed.declaration import BoundWindowedAggregate, WindowedAggregate
+from kappa.processing.windowed.sessionfold import FOUNDER
 from kappa.tables import finalize
 from kappa.tables.finality import Finality
 from kappa.tables.layout import (

@@ -14,10 +14,10 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from sqlalchemy import Engine, text
 
-from kappa.processing.aggregates import Count, Max, Min, SqlMerged
-from kappa.processing.partials import merging, settle
-from kappa.processing.picks import ArgMax, ArgMin, First, Last
-from kappa.processing.sums import Mean, Stddev, Sum, Variance
+from kappa.processing.aggregates.declared import Count, Max, Min, SqlMerged
+from kappa.processing.aggregates.partials import merging, settle
+from kappa.processing.aggregates.picks import ArgMax, ArgMin, First, Last
+from kappa.processing.aggregates.sums import Mean, Stddev, Sum, Variance
 from kappa.tables import build, finalize, sink, views
 from kappa.tables.layout import Column, Kind, Layout, ViewColumn
 from kappa.tables.merge import MergeRule

@@ -11,7 +11,7 @@ from collections.abc import Callable, Sequence
 import pytest
 
 from kappa.avro import schema as avro
-from kappa.processing.sessionfold import SessionFold
+from kappa.processing.windowed.sessionfold import SessionFold
 from kappa.registry.topic import value_subject
 from tests.faults import Site
 from tests.integration.kafka_scenes import make_topic

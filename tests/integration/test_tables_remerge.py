@@ -12,14 +12,14 @@ from hypothesis import strategies as st
 from sqlalchemy import Connection, Engine, text
 
 from kappa.errors import TableError
-from kappa.processing.aggregates import Count
-from kappa.processing.kept import Kept
-from kappa.processing.remerge import Remerge
-from kappa.processing.sketches.chosen import Collect
-from kappa.processing.sketches.distinct import CountDistinct
-from kappa.processing.sketches.quantiles import Quantiles
-from kappa.processing.sums import Sum
-from kappa.processing.worker_merged import merged_column
+from kappa.processing.aggregates.declared import Count
+from kappa.processing.aggregates.kept import Kept
+from kappa.processing.aggregates.remerge import Remerge
+from kappa.processing.aggregates.sketches.chosen import Collect
+from kappa.processing.aggregates.sketches.distinct import CountDistinct
+from kappa.processing.aggregates.sketches.quantiles import Quantiles
+from kappa.processing.aggregates.sums import Sum
+from kappa.processing.aggregates.worker_merged import merged_column
 from kappa.tables import build, sink
 from kappa.tables import remerge as remerging
 from kappa.tables.finalize import Plain

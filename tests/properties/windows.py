@@ -8,7 +8,7 @@ from datetime import UTC, datetime
 from functools import partial
 
 from kappa import Hopping, Session, Sliding, Tumbling
-from kappa.processing.windowed import Window
+from kappa.processing.windowed.declaration import Window
 from tests.properties import reference
 from tests.properties.calendar import days, hopping
 from tests.properties.reference import Expected, Place, Record, Times, WindowsOf

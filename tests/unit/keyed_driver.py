@@ -10,7 +10,7 @@ import polars as pl
 from kappa.eventtime.watermark import PartitionClock
 from kappa.processing.admission import anything
 from kappa.processing.events import TOMBSTONE_SCHEMA, Changes, Events
-from kappa.processing.keyed import BoundKeyedProcessor, KeyedProcessor
+from kappa.processing.keyed.declaration import BoundKeyedProcessor, KeyedProcessor
 from kappa.processing.store import Store, StoredState
 from tests.unit.keyed_programs import SCHEMA
 from tests.unit.keyed_reference import Record

@@ -8,10 +8,10 @@ from typing import Any
 import polars as pl
 from hypothesis import strategies as st
 
-from kappa.processing.context import Context
-from kappa.processing.keyed import KeyedProcessor
+from kappa.processing.keyed.context import Context
+from kappa.processing.keyed.declaration import KeyedProcessor
+from kappa.processing.keyed.state import ListState, MapState, ValueState
 from kappa.processing.source import Source
-from kappa.processing.state import ListState, MapState, ValueState
 
 Step = tuple[Any, ...]
 Program = Sequence[Step]

@@ -8,10 +8,10 @@ from typing import Any
 
 from hypothesis import strategies as st
 
-from kappa.processing.key_codec import KeyCodec
-from kappa.processing.keyed import BoundKeyedProcessor
-from kappa.processing.keys import Key
-from kappa.processing.timers import PROCESSING
+from kappa.processing.keyed.declaration import BoundKeyedProcessor
+from kappa.processing.keyed.key_codec import KeyCodec
+from kappa.processing.keyed.keys import Key
+from kappa.processing.keyed.timers import PROCESSING
 from tests.unit.keyed_driver import Worker, WritableStore, bound, events
 from tests.unit.keyed_programs import PROGRAMS, TIMER_PROGRAMS, Interpreter
 from tests.unit.keyed_reference import Record, Reference, Remembered

@@ -15,11 +15,11 @@ from hypothesis import strategies as st
 
 from kappa import Source, Tumbling, WindowedAggregate
 from kappa.errors import DeclarationError
-from kappa.processing import exact
-from kappa.processing.aggregates import Count, Max, Min, SqlMerged
-from kappa.processing.partials import Partial, merging, settle, stored_dtype, unsettle
-from kappa.processing.picks import ArgMax, ArgMin, First, Last
-from kappa.processing.sums import Mean, Stddev, Sum, Variance
+from kappa.processing.aggregates import exact
+from kappa.processing.aggregates.declared import Count, Max, Min, SqlMerged
+from kappa.processing.aggregates.partials import Partial, merging, settle, stored_dtype, unsettle
+from kappa.processing.aggregates.picks import ArgMax, ArgMin, First, Last
+from kappa.processing.aggregates.sums import Mean, Stddev, Sum, Variance
 from tests.aggregates import (
     SCHEMA,
     Row,

@@ -14,8 +14,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from kappa.errors import DeclarationError
-from kappa.processing.sketches.chosen import Collect, TopK
-from kappa.processing.worker_merged import RANK
+from kappa.processing.aggregates.sketches.chosen import Collect, TopK
+from kappa.processing.aggregates.worker_merged import RANK
 from tests.worker_merged import check_any_split, column_of, cuts, partials, records, result
 
 MOST = 30

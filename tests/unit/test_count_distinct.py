@@ -15,9 +15,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from kappa.errors import DeclarationError, TableError
-from kappa.processing.sketches.distinct import CountDistinct
-from kappa.processing.sketches.registers import Registers, estimates
-from kappa.processing.worker_merged import merged_by_group
+from kappa.processing.aggregates.sketches.distinct import CountDistinct
+from kappa.processing.aggregates.sketches.registers import Registers, estimates
+from kappa.processing.aggregates.worker_merged import merged_by_group
 from tests.worker_merged import (
     NAME,
     check_any_split,

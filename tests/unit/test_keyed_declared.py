@@ -10,8 +10,8 @@ import pytest
 
 from kappa import ListState, MapState, Source, ValueState
 from kappa.errors import DeclarationError
-from kappa.processing.context import Context
-from kappa.processing.keyed import KeyedProcessor
+from kappa.processing.keyed.context import Context
+from kappa.processing.keyed.declaration import KeyedProcessor
 
 SCHEMA = pl.Schema({"account": pl.String(), "amount": pl.Float64(), "at": pl.Datetime("ms", "UTC")})
 

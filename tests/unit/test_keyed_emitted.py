@@ -12,8 +12,8 @@ import polars as pl
 import pytest
 
 from kappa.errors import InvalidValue
-from kappa.processing.outputs import Output
-from kappa.processing.turn import Turn
+from kappa.processing.keyed.outputs import Output
+from kappa.processing.keyed.turn import Turn
 from kappa.tables.layout import Column
 from kappa.tables.merge import MergeRule
 from kappa.tables.sqltypes import sql_type

@@ -11,11 +11,11 @@ from kappa import Source, ValueState
 from kappa.errors import DeclarationError
 from kappa.eventtime.watermark import PartitionClock
 from kappa.processing.admission import anything
-from kappa.processing.context import Context
 from kappa.processing.events import DEAD_SCHEMA, Outcome
-from kappa.processing.keyed import KeyedProcessor
-from kappa.processing.keyed_records import LONGEST_KEY
-from kappa.processing.keyedfold import KeyedFold
+from kappa.processing.keyed.context import Context
+from kappa.processing.keyed.declaration import KeyedProcessor
+from kappa.processing.keyed.fold import KeyedFold
+from kappa.processing.keyed.records import LONGEST_KEY
 from kappa.processing.store import NothingStored
 from tests.unit.keyed_driver import batch
 

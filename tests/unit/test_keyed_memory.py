@@ -10,11 +10,11 @@ import pytest
 
 from kappa import Context, KeyedProcessor, Source, ValueState
 from kappa.eventtime.watermark import PartitionClock
-from kappa.processing import keyedfold
 from kappa.processing.admission import anything
-from kappa.processing.key_memory import KeyMemory
-from kappa.processing.keyedfold import KeyedFold
-from kappa.processing.timers import NEVER, TimerQueue
+from kappa.processing.keyed import fold as keyedfold
+from kappa.processing.keyed.fold import KeyedFold
+from kappa.processing.keyed.key_memory import KeyMemory
+from kappa.processing.keyed.timers import NEVER, TimerQueue
 from tests.unit.keyed_driver import MemoryStore, Worker, batch
 
 SCHEMA = pl.Schema({"account": pl.String(), "at": pl.Int64()})

@@ -15,11 +15,11 @@ import pytest
 
 from kappa import ListState, MapState, ValueState
 from kappa.errors import DeclarationError, InvalidValue
-from kappa.processing.key_codec import KeyCodec
-from kappa.processing.keys import Key, PartitionKeys
-from kappa.processing.state import State
-from kappa.processing.state_types import normalizer, type_text
-from kappa.processing.turn import Turn
+from kappa.processing.keyed.key_codec import KeyCodec
+from kappa.processing.keyed.keys import Key, PartitionKeys
+from kappa.processing.keyed.state import State
+from kappa.processing.keyed.state_types import normalizer, type_text
+from kappa.processing.keyed.turn import Turn
 
 
 class Colour(Enum):

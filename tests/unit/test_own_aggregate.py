@@ -11,8 +11,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from kappa.errors import AggregateFailed, DeclarationError
-from kappa.processing.sketches.own import Merged
-from kappa.processing.worker_merged import RANK
+from kappa.processing.aggregates.sketches.own import Merged
+from kappa.processing.aggregates.worker_merged import RANK
 from tests.worker_merged import (
     check_any_split,
     column_of,

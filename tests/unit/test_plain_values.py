@@ -12,7 +12,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from kappa.processing.sketches.plain import halves, plain, plain_type, restored
+from kappa.processing.aggregates.sketches.plain import halves, plain, plain_type, restored
 
 INT128 = st.integers(-(2**127), 2**127 - 1)
 VALUES: list[tuple[pl.DataType, st.SearchStrategy[Any]]] = [

@@ -17,8 +17,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from kappa.errors import DeclarationError
-from kappa.processing.sketches.boundaries import SMALLEST, boundaries
-from kappa.processing.sketches.quantiles import Quantiles
+from kappa.processing.aggregates.sketches.boundaries import SMALLEST, boundaries
+from kappa.processing.aggregates.sketches.quantiles import Quantiles
 from tests.worker_merged import check_any_split, column_of, cuts, partials, records, result
 
 MOST = 30

@@ -10,16 +10,16 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from kappa.processing.aggregates import Count, Max, SqlMerged
-from kappa.processing.kept import Kept
-from kappa.processing.picks import Last
-from kappa.processing.remerge import Remerge
-from kappa.processing.sketches.chosen import Collect, TopK
-from kappa.processing.sketches.distinct import CountDistinct
-from kappa.processing.sketches.own import Merged
-from kappa.processing.sketches.quantiles import Quantiles
-from kappa.processing.sums import Mean, Sum
-from kappa.processing.worker_merged import RANK, WorkerMerged, merged_column
+from kappa.processing.aggregates.declared import Count, Max, SqlMerged
+from kappa.processing.aggregates.kept import Kept
+from kappa.processing.aggregates.picks import Last
+from kappa.processing.aggregates.remerge import Remerge
+from kappa.processing.aggregates.sketches.chosen import Collect, TopK
+from kappa.processing.aggregates.sketches.distinct import CountDistinct
+from kappa.processing.aggregates.sketches.own import Merged
+from kappa.processing.aggregates.sketches.quantiles import Quantiles
+from kappa.processing.aggregates.sums import Mean, Sum
+from kappa.processing.aggregates.worker_merged import RANK, WorkerMerged, merged_column
 from tests.worker_merged import cut, cuts
 
 MOST = 20

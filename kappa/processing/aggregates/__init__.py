@@ -1,0 +1,1 @@
+"""Aggregates: what they keep of records, how that merges, what it comes to."""

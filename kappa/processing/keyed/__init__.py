@@ -1,0 +1,1 @@
+"""Keyed processors: handlers, state and timers, one record at a time."""

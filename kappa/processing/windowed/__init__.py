@@ -1,0 +1,1 @@
+"""Aggregates per key and window: declared, lifted from records, folded."""

@@ -1,0 +1,293 @@
+"""Windowed aggregates: a row per key and window, merged from partials."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass, field
+from functools import cached_property
+from typing import Literal
+
+import polars as pl
+
+from kappa.errors import DeclarationError
+from kappa.eventtime.durations import Duration, milliseconds
+from kappa.eventtime.sessions import Session
+from kappa.eventtime.windows import Aligned
+from kappa.processing.admission import Storable, event_time
+from kappa.processing.aggregates.declared import Aggregate, SqlMerged
+from kappa.processing.aggregates.kept import Kept
+from kappa.processing.aggregates.partials import Refusal
+from kappa.processing.aggregates.remerge import Remerge
+from kappa.processing.aggregates.worker_merged import WorkerMerged, merged_column
+from kappa.processing.events import Fold
+from kappa.processing.expressions import (
+    INSTANT,
+    SYSTEM_COLUMNS,
+    Column,
+    check_column_name,
+    is_required,
+    named,
+    result_type,
+)
+from kappa.processing.record_key import key_column
+from kappa.processing.source import Source
+from kappa.processing.store import Store
+from kappa.processing.windowed import corrections
+from kappa.processing.windowed.lifting import Lifting, Recipe, rank
+from kappa.processing.windowed.sessionfold import SessionFold
+from kappa.processing.windowed.windowfold import WindowFold
+
+Window = Aligned | Session
+
+WINDOW_COLUMNS = ("window_start", "window_end")
+
+
+@dataclass(frozen=True, eq=False, kw_only=True)
+class WindowedAggregate:
+    """Aggregates per key and window of event time.
+
+    Attributes:
+        name, version: the processor and its version; a change of logic is a new version.
+        source: the topic and its event time.
+        key: the columns to group by, by name or as expressions with an alias; none for one
+            row per window.
+        window: how event time is cut; None for one row per key over all of time, which no
+            record is ever too late for.
+        allowed_lateness: how long after its end a window still takes records, measured by
+            the watermark of the record's partition. A record that belongs to no window that
+            is still open goes to the late table.
+        aggregates: the result columns.
+        emit: ``"updates"`` shows a row from its first record on, ``"final"`` once no record
+            can change it any more: when every partition that has records has passed it.
+        idle_after: with ``emit="final"`` on a live stream, how long a partition that has
+            nothing to read may hold back the others. A record that it brings later for a
+            row already shown is applied, and counted and marked as a correction. None: such
+            a partition holds the others back until it has records again.
+    """
+
+    name: str
+    version: int
+    source: Source
+    key: Sequence[Column] | Mapping[str, Column]
+    window: Window | None
+    aggregates: Mapping[str, Aggregate]
+    allowed_lateness: Duration = "0s"
+    emit: Literal["updates", "final"] = "updates"
+    idle_after: Duration | None = None
+    allowed_lateness_ms: int = field(init=False, repr=False)
+    idle_after_ms: int | None = field(init=False, repr=False)
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "allowed_lateness_ms", milliseconds(self.allowed_lateness))
+        idle = None if self.idle_after is None else milliseconds(self.idle_after)
+        object.__setattr__(self, "idle_after_ms", idle)
+
+    def bind(
+        self, schema: pl.Schema, required: Collection[str] = (), record_key: str | None = None
+    ) -> BoundWindowedAggregate:
+        """The declaration against the source's columns, of which ``required`` are never null.
+
+        ``record_key`` is the column the topic is keyed by, None where that is not known.
+
+        Raises:
+            DeclarationError: something declared does not fit these columns.
+        """
+        where = f"{self.name} version {self.version}"
+        if not self.aggregates:
+            raise DeclarationError(f"{where} declares no aggregates")
+        self._check_emit(where)
+        available = pl.Schema({**schema, **SYSTEM_COLUMNS})
+        time = event_time(self.source, schema, where=where)
+        keys = named(self.key)
+        if not keys and not isinstance(self.window, Aligned):
+            raise DeclarationError(
+                f"{where} declares no key", hint="name a column, or use windows of a fixed size"
+            )
+        self._check_names(keys, where)
+        key_types = {
+            name: result_type(expr, available, where=f"{where}, key {name!r}")
+            for name, expr in keys.items()
+        }
+        inputs = {
+            name: _input_types(aggregate, available, f"{where}, aggregate {name!r}")
+            for name, aggregate in self.aggregates.items()
+        }
+        checked = self._record_key(keys, key_types, record_key, where)
+        bound = BoundWindowedAggregate(
+            self,
+            time,
+            keys,
+            key_types,
+            frozenset(n for n, e in keys.items() if n != checked and not is_required(e, required)),
+            inputs,
+            checked,
+        )
+        try:
+            _ = bound.kept  # an aggregate refuses an input it cannot take here
+        except DeclarationError as error:
+            raise DeclarationError(f"{where}: {error.message}", hint=error.hint) from None
+        return bound
+
+    def _check_emit(self, where: str) -> None:
+        if self.emit not in ("updates", "final"):
+            raise DeclarationError(
+                f"{where}: emit is {self.emit!r}", hint='use emit="updates" or emit="final"'
+            )
+        if self.emit == "final" and self.window is None:
+            raise DeclarationError(
+                f"{where}: emit is 'final', but without a window no row ever is",
+                hint='declare a window, or leave emit at "updates"',
+            )
+        if self.idle_after is not None and isinstance(self.window, Session):
+            raise DeclarationError(
+                f"{where}: idle_after does not go with sessions",
+                hint="a session that was shown could still be joined to another; leave it out",
+            )
+        if self.idle_after is not None and self.emit != "final":
+            raise DeclarationError(
+                f"{where}: idle_after says when silent partitions stop holding rows back, but"
+                " none are held back",
+                hint='declare emit="final" too, or leave idle_after out',
+            )
+
+    def _check_names(self, keys: Mapping[str, pl.Expr], where: str) -> None:
+        for name in (*keys, *self.aggregates):
+            check_column_name(name, where=where)
+        clash = set(WINDOW_COLUMNS) & {*keys, *self.aggregates}
+        clash |= set(keys) & set(self.aggregates)
+        if clash:
+            raise DeclarationError(f"{where}: the column {min(clash)!r} would come twice")
+
+    def _record_key(
+        self,
+        keys: Mapping[str, pl.Expr],
+        types: Mapping[str, pl.DataType],
+        record_key: str | None,
+        where: str,
+    ) -> str | None:
+        """The key column that must be the record key; None where any partition may add to a row."""
+        by_worker = [n for n, a in self.aggregates.items() if isinstance(a, WorkerMerged)]
+        if not isinstance(self.window, Session) and not by_worker:
+            return None
+        what = f"aggregate {by_worker[0]!r}" if by_worker else "a session"
+        if not keys:
+            raise DeclarationError(
+                f"{where}: {what} is kept per record key, and there is no key",
+                hint="name the topic's key column",
+            )
+        if record_key is None and len(keys) > 1:
+            raise DeclarationError(
+                f"{where}: {what} is kept per record key, and the topic does not say which of"
+                " the key's columns that is",
+                hint=f"create {self.source.topic!r} with --key COLUMN",
+            )
+        if record_key is None:
+            (only,) = keys.values()
+            record_key = only.meta.undo_aliases().meta.output_name()
+        return key_column(
+            keys,
+            types,
+            record_key,
+            where=where,
+            hint=f"{what} needs all its records in one partition: add {record_key!r} to key",
+        )
+
+
+@dataclass(frozen=True, eq=False)
+class BoundWindowedAggregate:
+    """A windowed aggregate with the types its columns have.
+
+    Attributes:
+        key_types: the key columns' types, in order.
+        nullable_keys: those of them that may be null.
+        input_types: per aggregate the types of its inputs.
+        record_key: the key column that must be the record key, None where none must.
+    """
+
+    declaration: WindowedAggregate
+    time: pl.Expr
+    keys: Mapping[str, pl.Expr]
+    key_types: Mapping[str, pl.DataType]
+    nullable_keys: frozenset[str]
+    input_types: Mapping[str, Sequence[pl.DataType]]
+    record_key: str | None
+
+    @property
+    def keyed(self) -> bool:
+        """Whether it trusts that a key's records lie in one partition."""
+        return self.record_key is not None
+
+    @cached_property
+    def kept(self) -> Kept:
+        """What the aggregates keep, in table order.
+
+        Raises:
+            DeclarationError: an aggregate cannot take its inputs.
+        """
+        place = rank(self.time)
+        declared = self.declaration.aggregates
+        partials = [
+            partial
+            for name, aggregate in declared.items()
+            if isinstance(aggregate, SqlMerged)
+            for partial in aggregate.partials(name, self.input_types[name], place)
+        ]
+        if self.declaration.idle_after is not None:
+            partials.append(corrections.PARTIAL)
+        merged = [
+            merged_column(name, aggregate, self.input_types[name])
+            for name, aggregate in declared.items()
+            if isinstance(aggregate, WorkerMerged)
+        ]
+        return Kept(partials, merged, place)
+
+    @cached_property
+    def remerge(self) -> Remerge | None:
+        """How rows of one key merge where SQL cannot do it; None where it can."""
+        window = self.declaration.window
+        if not self.kept.merged or isinstance(window, Session):  # of sessions the newest row wins
+            return None
+        key = dict(self.key_types)
+        if window is not None:
+            key["window_start"] = INSTANT
+            if window.fixed_size_ms is None:
+                key["window_end"] = INSTANT
+        return Remerge(key, self.kept)
+
+    def fold(self, storable: Storable, store: Store) -> Fold:
+        """A fold that has seen nothing yet."""
+        declared = self.declaration
+        recipe = Recipe(
+            source=declared.source,
+            time=self.time,
+            keys=self.keys,
+            key_types=self.key_types,
+            kept=self.kept,
+            refusals=self._refusals(),
+            record_key=self.record_key,
+        )
+        lifting = Lifting(recipe, storable)
+        keys = pl.Schema(self.key_types)
+        lateness = declared.allowed_lateness_ms
+        if isinstance(declared.window, Session):
+            disorder = declared.source.out_of_orderness_ms
+            return SessionFold(lifting, declared.window, lateness, disorder, keys, self.kept, store)
+        return WindowFold(lifting, declared.window, lateness, keys, self.kept)
+
+    def _refusals(self) -> list[Refusal]:
+        return [
+            Refusal(refusal.condition, f"{name}: {refusal.message}")
+            for name, aggregate in self.declaration.aggregates.items()
+            for refusal in aggregate.refusals(self.input_types[name])
+        ]
+
+
+def _input_types(aggregate: Aggregate, available: pl.Schema, where: str) -> list[pl.DataType]:
+    if aggregate.where is not None:
+        dtype = result_type(aggregate.where, available, where=f"{where}, where")
+        if dtype != pl.Boolean:
+            raise DeclarationError(
+                f"{where}: where is of type {dtype}, not a condition",
+                hint='write one: where=pl.col("amount") > 0',
+            )
+    return [result_type(expr, available, where=where) for expr in aggregate.reads()]
