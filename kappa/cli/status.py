@@ -47,7 +47,7 @@ def _render(versions: tuple[VersionStatus, ...]) -> None:
 def _notes(version: VersionStatus) -> Iterator[str]:
     """What only some versions have to say."""
     if version.corrections:
-        yield f"{version.corrections} records corrected windows that were final"
+        yield f"windows that were final have been corrected {version.corrections} times"
     if version.timer_due is not None and version.timer_due < datetime.now(UTC):
         yield (
             f"a timer is due since {version.timer_due:%Y-%m-%d %H:%M:%S} UTC: it fires with the"

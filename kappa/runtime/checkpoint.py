@@ -27,6 +27,7 @@ class Checkpoint:
         dead: dead letters, as kappa.tables.dead_letters.FRAME_SCHEMA.
         building: whether rows are appended or merged into their keys.
         remerge: how rows of one key merge where SQL cannot do it.
+        spans: up to where the version's partitions are being read: topic, partition, end.
         silent: the partitions that have nothing to read.
     """
 
@@ -35,6 +36,7 @@ class Checkpoint:
     dead: pl.DataFrame
     building: bool
     remerge: Remerge | None = None
+    spans: Collection[finality.Span] = ()
     silent: Collection[finality.Partition] = ()
 
 
@@ -71,7 +73,14 @@ def commit(engine: Engine, layout: Layout, checkpoint: Checkpoint) -> None:
             rows = _marked(connection, layout, changes.rows)
             sink.upsert(connection, layout, rows, checkpoint.remerge)
         if layout.finality is not None:
-            finality.advance(connection, processor, version, layout.finality, checkpoint.silent)
+            finality.advance(
+                connection,
+                processor,
+                version,
+                layout.finality,
+                spans=checkpoint.spans,
+                silent=checkpoint.silent,
+            )
 
 
 def _marked(connection: Connection, layout: Layout, rows: pl.DataFrame) -> pl.DataFrame:

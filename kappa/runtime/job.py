@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from kappa.config import Settings
+from kappa.tables.layout import Layout
 
 
 @dataclass(frozen=True)
@@ -17,6 +18,8 @@ class Job:
         building: whether rows are appended to a table without keys, or merged into one.
         batch_size: records folded between two checkpoints, at most.
         owner: who claims, for people who look at the offset rows.
+        layout: the version's tables as they were made.
+        spans: the ends up to which all the version's partitions are being read, by whom so ever.
         silent: the version's partitions that have nothing to read.
     """
 
@@ -29,6 +32,8 @@ class Job:
     building: bool
     batch_size: int
     owner: str
+    layout: Layout
+    spans: tuple[tuple[str, int, int], ...] = ()
     silent: tuple[tuple[str, int], ...] = ()
 
 

@@ -97,6 +97,8 @@ def plan(
     if record is not None:
         records.check_identity(record, assembly.fingerprint)
         check_state(record.layout, assembly.layout)
+        # Its tables are as they were made, perhaps by an older kappa with other columns.
+        assembly = replace(assembly, layout=record.layout)
         _check_positions(found, history)
         _check_partitions(found, history, assembly)
     building = record is None or record.state in (State.BUILDING, State.FAILED)

@@ -147,7 +147,9 @@ def _jobs(plan: Plan, workers: int, batch_size: int) -> list[Job]:
     """The partitions with something to read, dealt to at most ``workers`` jobs."""
     waiting = [span for span in plan.spans if span.end > span.start]
     shares = [waiting[number::workers] for number in range(workers)]
-    silent = tuple((span.topic, span.partition) for span in plan.spans if span.end == span.start)
+    places = tuple((span.topic, span.partition, span.end) for span in waiting)
+    # What is still being built has ends of its own, past which there may be more to read.
+    silent = [span for span in plan.spans if span.end == span.start and not plan.building]
     owner = f"{socket.gethostname()}:{os.getpid()}"
     return [
         Job(
@@ -160,7 +162,9 @@ def _jobs(plan: Plan, workers: int, batch_size: int) -> list[Job]:
             building=plan.building,
             batch_size=batch_size,
             owner=owner,
-            silent=silent,
+            layout=plan.assembly.layout,
+            spans=places,
+            silent=tuple((span.topic, span.partition) for span in silent),
         )
         for share in shares
         if share

@@ -10,6 +10,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import replace
 from functools import partial
 
 import polars as pl
@@ -52,7 +53,8 @@ def run_job(job: Job, listener: Listener) -> None:
     """
     registry = registry_of(job.settings)
     loaded = load(find(job.name, job.version))
-    run_assembled(job, assemble(loaded, registry, job.reader_schema_id), registry, listener)
+    assembly = assemble(loaded, registry, job.reader_schema_id)
+    run_assembled(job, replace(assembly, layout=job.layout), registry, listener)
 
 
 def run_assembled(
@@ -172,6 +174,7 @@ class _Worker:
             dead=pl.concat(dead) if dead else pl.DataFrame(schema=dead_letters.FRAME_SCHEMA),
             building=self._job.building,
             remerge=self._remerge,
+            spans=self._job.spans,
             silent=self._job.silent,
         )
         size = sum(size for _, size in steps)

@@ -21,6 +21,8 @@ TABLE = finality.name
 """The table that views of final windows read."""
 
 Partition = tuple[str, int]
+Span = tuple[str, int, int]
+"""A partition, and the offset up to which it is being read, exclusive."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,7 +58,10 @@ def through(processor: str, version: int) -> sa.ScalarSelect[object]:
 
 @dataclass(frozen=True, slots=True)
 class Final:
-    """What is stored: up to where windows are final, and how many records corrected them."""
+    """What is stored: up to where windows are final, and how often records corrected one.
+
+    A record that lies in several such windows counts for each.
+    """
 
     through: datetime | None = None
     corrections: int = 0
@@ -75,7 +80,7 @@ def hold(conn: Connection, processor: str, version: int) -> datetime | None:
 
 
 def correct(conn: Connection, processor: str, version: int, records: int) -> None:
-    """Counts records that were applied to windows already final."""
+    """Counts records that were applied to windows already final, once for each window."""
     if records:
         conn.execute(
             sa.update(finality)
@@ -89,11 +94,14 @@ def advance(
     processor: str,
     version: int,
     rule: Finality,
+    *,
+    spans: Collection[Span] = (),
     silent: Collection[Partition] = (),
 ) -> None:
     """Raises the stored moment to what the partitions' committed event times allow.
 
-    ``silent`` are the partitions known to have nothing to read.
+    ``spans`` are the partitions with something to read, whoever reads them; ``silent`` those
+    known to have nothing.
     """
     named = sorted(silent) if rule.idle_after_ms is not None else []
     conn.execute(
@@ -105,6 +113,9 @@ def advance(
             "idle": rule.idle_after_ms or 0,
             "topics": [topic for topic, _ in named],
             "partitions": [partition for _, partition in named],
+            "span_topics": [topic for topic, _, _ in spans],
+            "span_partitions": [partition for _, partition, _ in spans],
+            "span_ends": [end for _, _, end in spans],
         },
     )
 
@@ -116,7 +127,11 @@ INSERT INTO kappa_finality AS f (processor, version, final_through)
 SELECT :p, :v, to_timestamp(0) + (min(o.max_event_time) - :delay) * interval '1 millisecond'
 FROM kappa_offset AS o
 WHERE o.processor = :p AND o.version = :v
-  AND (o.max_event_time IS NOT NULL OR o.next_offset < o.target_offset)
+  AND (o.max_event_time IS NOT NULL OR o.next_offset < (
+        SELECT max(span.last) FROM unnest(
+            CAST(:span_topics AS text[]), CAST(:span_partitions AS int[]),
+            CAST(:span_ends AS bigint[])) AS span (topic, partition, last)
+        WHERE span.topic = o.topic AND span.partition = o.partition))
   AND NOT (
     (o.topic, o.partition) IN (
         SELECT * FROM unnest(CAST(:topics AS text[]), CAST(:partitions AS int[])))

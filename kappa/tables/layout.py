@@ -187,8 +187,8 @@ def _check_key(layout: Layout) -> None:
     if layout.kind is Kind.APPEND and not _is_place(layout.columns):
         raise DeclarationError("the key of an append-only table is its partition and offset")
     nullable = {column.name for column in layout.columns if column.nullable}
-    if layout.kind is not Kind.AGGREGATE and nullable & set(layout.key):
-        raise DeclarationError("only the key of an aggregate may be NULL")
+    if layout.kind is Kind.APPEND and nullable & set(layout.key):
+        raise DeclarationError("where a record comes from is never NULL")
     if layout.kind is Kind.LATEST and LATEST_OFFSET_COLUMN not in layout.columns:
         raise DeclarationError(f"a latest-by-key table needs a column {OFFSET!r}")
     if layout.kind is Kind.LATEST and rules != {MergeRule.LATEST}:

@@ -47,8 +47,9 @@ def read(conn: Connection, select: sa.Select[Any], schema: pl.Schema) -> pl.Data
     try:
         return frame.select(_typed(name, dtype) for name, dtype in schema.items())
     except pl.exceptions.PolarsError as error:
-        first = str(error).strip().partition("\n")[0]
-        raise TableError(f"a stored value does not fit its type: {first}") from error
+        raise TableError(
+            "a stored value does not fit its type", columns=", ".join(schema)
+        ) from error
 
 
 def _copied(conn: Connection, select: sa.Select[Any]) -> io.BytesIO:

@@ -61,6 +61,9 @@ def merged_with_stored(
 ) -> pl.DataFrame:
     """The rows of the frame's keys as they become by adding ``frame``, one per key."""
     remerge = _required(layout, remerge)
+    # A key is one worker's, but not while producers disagree on how many partitions there are.
+    lock = sa.func.pg_advisory_xact_lock(sa.func.hashtextextended(layout.table, 0))
+    conn.execute(sa.select(lock))
     columns = tuple(column for column in layout.columns if column.name in layout.key)
     keys = frame.select(layout.key).unique()
     staged = stage(conn, layout.table, columns, keys)

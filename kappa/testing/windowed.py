@@ -45,7 +45,9 @@ class WindowedKind:
 
     def tables(self) -> Tables:
         if isinstance(self.bound.declaration.window, Session):
-            return Tables(Rows(latest([*self.bound.key_types, "window_start", FOUNDER])))
+            return Tables(
+                Rows(latest([*self.bound.key_types, "window_start", "_partition", FOUNDER]))
+            )
         key = {**self.bound.key_types, **dict.fromkeys(self._when, INSTANT)}
         return Tables(Rows(Remerge(key, self.bound.kept)))
 

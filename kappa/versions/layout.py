@@ -87,13 +87,13 @@ def _sessions(bound: BoundWindowedAggregate) -> Layout:
         columns=(
             _START,
             *keys,
+            PARTITION_COLUMN,
             _FOUNDER,
             end,
             *(replace(column, merge=MergeRule.LATEST, order=()) for column in _partials(bound)),
-            _LATEST_PARTITION,
             LATEST_OFFSET_COLUMN,
         ),
-        key=(_START.name, *(key.name for key in keys), _FOUNDER.name),
+        key=(_START.name, *(key.name for key in keys), PARTITION_COLUMN.name, _FOUNDER.name),
         view=(
             *(ViewColumn(c.name, finalize.Plain(c.name)) for c in (*keys, _START, end)),
             *_aggregates(bound),

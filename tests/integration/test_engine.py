@@ -114,6 +114,12 @@ KINDS = {
     "worker_merged_hops": WINDOWED % ("customer", 'Sliding("6m", "2m")', WORKER_MERGED),
     "worker_merged_ever": WINDOWED % ("customer", "None", WORKER_MERGED),
     "sessions_merged": WINDOWED % ("customer", 'Session("40s")', WORKER_MERGED),
+    "sessions_by_two": WINDOWED.replace('key=["%s"]', "key=[%s]")
+    % (
+        '"customer", pl.when(pl.col("amount") > 100).then("product").alias("kind")',
+        'Session("90s")',
+        SQL_MERGED,
+    ),
     "keyed": KEYED,
 }
 

@@ -10,13 +10,15 @@ final through             1
 
 from __future__ import annotations
 
-from datetime import UTC, datetime
+import json
+from datetime import UTC, datetime, timedelta
 
 import pytest
+import sqlalchemy as sa
 
 from kappa.operations.promote import promote
 from kappa.operations.status import VersionStatus, status
-from tests.faults import Site
+from tests.faults import Interrupted, Site
 from tests.readings import START_MS, Reading, Unsent, good
 
 MINUTE_MS = 60_000
@@ -152,3 +154,50 @@ def test_dead_letters_alone_hold_nothing_back(site: Site) -> None:
     name = site.processor(FINAL, topic)
     site.replay(name)
     assert stood(site, name).final_through == moment(3)
+
+
+def test_a_partition_that_was_empty_holds_others_back_while_it_is_read(site: Site) -> None:
+    """Two workers: the second has far to go when the first has passed minute 10."""
+    topic = site.topic(2)
+    publish(site, topic, (0, at(0)), (0, at(0.5)))
+    name = site.processor(FINAL, topic)
+    site.replay(name)
+    publish(site, topic, (0, at(10)))
+    publish(site, topic, *[(1, at(number / 2_000)) for number in range(4_000)])
+    site.replay(name, 500, workers=2)
+    assert stood(site, name).final_through == moment(4_000 / 2_000 - 0.5) - timedelta(
+        milliseconds=30
+    )
+
+
+def test_a_build_taken_up_again_takes_no_partition_for_silent(site: Site, topic: str) -> None:
+    name = site.processor(IMPATIENT, topic)
+    with pytest.raises(Interrupted):
+        site.replay(name, 1, stop_after=7)
+    publish(site, topic, (1, at(2.1)))
+    site.replay(name, 1)
+    assert stood(site, name).final_through == moment(1)
+
+
+def test_a_version_made_before_there_were_verdicts_goes_on_as_it_was_made(site: Site) -> None:
+    topic = site.topic(1)
+    publish(site, topic, (0, at(0)), (0, at(5)))
+    name = site.processor(UPDATES, topic)
+    site.replay(name)
+    with site.engine.begin() as connection:
+        connection.exec_driver_sql(f"ALTER TABLE {name}__v1__late DROP COLUMN _verdict")
+        (document,) = connection.execute(
+            sa.text("SELECT declaration FROM kappa_version WHERE processor = :n"), {"n": name}
+        ).one()
+        layout = document["layout"]
+        layout["late"] = [c for c in layout["late"] if c["name"] != "_verdict"]
+        for added in ("finality", "sides", "state"):
+            layout.pop(added, None)
+        connection.execute(
+            sa.text(
+                "UPDATE kappa_version SET declaration = CAST(:d AS jsonb) WHERE processor = :n"
+            ),
+            {"d": json.dumps(document), "n": name},
+        )
+    publish(site, topic, (0, at(1)))
+    assert site.replay(name).late == 1

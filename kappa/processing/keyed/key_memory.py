@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+from bisect import bisect_left
 from collections import deque
-from operator import itemgetter
+from collections.abc import Iterator
 
 import polars as pl
 
@@ -11,7 +12,7 @@ from kappa.processing.events import STATE_SCHEMA
 from kappa.processing.keyed.key_codec import KeyCodec
 from kappa.processing.keyed.keys import Key, PartitionKeys
 from kappa.processing.keyed.records import Records
-from kappa.processing.keyed.timers import NEVER, PROCESSING
+from kappa.processing.keyed.timers import PROCESSING
 from kappa.processing.store import Store
 
 _KEPT = 0.75
@@ -37,7 +38,7 @@ class KeyMemory:
         self._store = store
         self._most = most
         self._partitions: dict[int, PartitionKeys] = {}
-        self._flights: deque[list[tuple[PartitionKeys, Key]]] = deque()
+        self._flights: deque[list[tuple[PartitionKeys, list[Key]]]] = deque()
 
     def __len__(self) -> int:
         return sum(len(keys.by_text) for keys in self._partitions.values())
@@ -60,7 +61,7 @@ class KeyMemory:
         if not keys.asks or not len(records.keys):
             return
         missing: list[str] = []
-        for text in records.keys.unique().to_list():
+        for text in records.keys.unique().sort().to_list():  # as they lie in an index
             key = keys.by_text.get(text)
             if key is None:
                 missing.append(text)
@@ -76,28 +77,30 @@ class KeyMemory:
 
     def flush(self) -> pl.DataFrame:
         """What changed of the state of keys since the last flush (STATE_SCHEMA)."""
-        flight: list[tuple[PartitionKeys, Key]] = []
-        rows: list[tuple[object, ...]] = []
+        flight = []
+        frames = [STATE_SCHEMA.to_frame()]
         for number, keys in sorted(self._partitions.items()):
             changed, keys.dirty = keys.dirty, []
             for key in changed:
                 key.dirty = False
                 key.unsettled += 1
-                rows.append((number, *self._stored(key)))
-                flight.append((keys, key))
+            flight.append((keys, changed))
+            frames.append(self._stored(number, changed))
         self._flights.append(flight)
-        return pl.DataFrame(rows, schema=STATE_SCHEMA, orient="row")
+        return pl.concat(frames)
 
     def settled(self) -> None:
         """The oldest flush that was not settled yet is committed."""
-        for keys, key in self._flights.popleft():
-            key.unsettled -= 1
-            if not keys.asks and not key.dirty and not key.unsettled and key.is_blank:
-                del keys.by_text[key.text]
+        for keys, changed in self._flights.popleft():
+            for key in changed:
+                key.unsettled -= 1
+                if not keys.asks and not key.dirty and not key.unsettled and key.is_blank:
+                    del keys.by_text[key.text]
 
     def tidy(self) -> None:
         """Drops the keys longest out of use, if memory holds too many, and worn-out timers."""
-        held = self._dirty + sum(map(len, self._flights))
+        flying = sum(len(changed) for flight in self._flights for _, changed in flight)
+        held = self._dirty + flying
         droppable = len(self) - held
         if len(self) > self._most and droppable > self._most // 8:
             self._drop(min(droppable, len(self) - int(self._most * _KEPT)))
@@ -109,29 +112,39 @@ class KeyMemory:
         return sum(len(keys.dirty) for keys in self._partitions.values())
 
     def _drop(self, count: int) -> None:
-        free = [
-            (key.used, text, keys)
-            for keys in self._partitions.values()
-            for text, key in keys.by_text.items()
-            if not key.dirty and not key.unsettled
-        ]
-        free.sort(key=itemgetter(0))
-        for _, text, keys in free[:count]:
-            key = keys.by_text.pop(text)
-            keys.asks = keys.asks or not key.is_blank
+        """Drops this many keys, those longest out of use first."""
+        used = sorted(key.used for keys in self._partitions.values() for key in _droppable(keys))
+        last = used[count - 1]
+        of_last = count - bisect_left(used, last)
+        for keys in self._partitions.values():
+            for key in list(_droppable(keys)):
+                if key.used > last or (key.used == last and not of_last):
+                    continue
+                of_last -= key.used == last
+                del keys.by_text[key.text]
+                keys.asks = keys.asks or not key.is_blank
 
-    def _stored(self, key: Key) -> tuple[object, ...]:
-        """Text, state, and when the first timer of each kind is due."""
-        if key.is_blank:
-            return key.text, None, None, None
-        event = processing = NEVER
-        for (kind, _), at in key.timers.items():
-            if kind == PROCESSING:
-                processing = min(processing, at)
-            else:
-                event = min(event, at)
-        return key.text, self._codec.encode(key), _due(event), _due(processing)
+    def _stored(self, number: int, changed: list[Key]) -> pl.DataFrame:
+        """Keys of one partition as they are stored; column by column, without a row of each."""
+        encode = self._codec.encode
+        columns: dict[str, object] = {
+            "partition": pl.repeat(number, len(changed), dtype=pl.Int32(), eager=True),
+            "key": [key.text for key in changed],
+            "state": [None if key.is_blank else encode(key) for key in changed],
+            "event_timer": [_due(key, of_events=True) for key in changed],
+            "processing_timer": [_due(key, of_events=False) for key in changed],
+        }
+        return pl.DataFrame(columns, schema=STATE_SCHEMA)
 
 
-def _due(at: int) -> int | None:
-    return None if at == NEVER else at
+def _droppable(keys: PartitionKeys) -> Iterator[Key]:
+    """Those whose changes, if there were any, are committed."""
+    return (key for key in keys.by_text.values() if not key.dirty and not key.unsettled)
+
+
+def _due(key: Key, *, of_events: bool) -> int | None:
+    """When the first timer of one kind of time is due; None where there is none."""
+    if not key.timers:
+        return None
+    due = (at for (kind, _), at in key.timers.items() if (kind != PROCESSING) is of_events)
+    return min(due, default=None)

@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
-from typing import Literal
 
 import polars as pl
 
@@ -13,6 +12,7 @@ from kappa.errors import DeclarationError
 from kappa.eventtime.durations import Duration, milliseconds
 from kappa.eventtime.sessions import Session
 from kappa.eventtime.windows import Aligned
+from kappa.eventtime.zones import DAY_MS
 from kappa.processing.admission import Storable, event_time
 from kappa.processing.aggregates.declared import Aggregate, SqlMerged
 from kappa.processing.aggregates.kept import Kept
@@ -33,6 +33,7 @@ from kappa.processing.record_key import key_column
 from kappa.processing.source import Source
 from kappa.processing.store import Store
 from kappa.processing.windowed import corrections
+from kappa.processing.windowed.emission import Emit, check_emit
 from kappa.processing.windowed.lifting import Lifting, Recipe, rank
 from kappa.processing.windowed.sessionfold import SessionFold
 from kappa.processing.windowed.windowfold import WindowFold
@@ -72,7 +73,7 @@ class WindowedAggregate:
     window: Window | None
     aggregates: Mapping[str, Aggregate]
     allowed_lateness: Duration = "0s"
-    emit: Literal["updates", "final"] = "updates"
+    emit: Emit = "updates"
     idle_after: Duration | None = None
     allowed_lateness_ms: int = field(init=False, repr=False)
     idle_after_ms: int | None = field(init=False, repr=False)
@@ -95,7 +96,9 @@ class WindowedAggregate:
         where = f"{self.name} version {self.version}"
         if not self.aggregates:
             raise DeclarationError(f"{where} declares no aggregates")
-        self._check_emit(where)
+        check_emit(
+            self.emit, self.window, is_idle_declared=self.idle_after is not None, where=where
+        )
         available = pl.Schema({**schema, **SYSTEM_COLUMNS})
         time = event_time(self.source, schema, where=where)
         keys = named(self.key)
@@ -127,28 +130,6 @@ class WindowedAggregate:
         except DeclarationError as error:
             raise DeclarationError(f"{where}: {error.message}", hint=error.hint) from None
         return bound
-
-    def _check_emit(self, where: str) -> None:
-        if self.emit not in ("updates", "final"):
-            raise DeclarationError(
-                f"{where}: emit is {self.emit!r}", hint='use emit="updates" or emit="final"'
-            )
-        if self.emit == "final" and self.window is None:
-            raise DeclarationError(
-                f"{where}: emit is 'final', but without a window no row ever is",
-                hint='declare a window, or leave emit at "updates"',
-            )
-        if self.idle_after is not None and isinstance(self.window, Session):
-            raise DeclarationError(
-                f"{where}: idle_after does not go with sessions",
-                hint="a session that was shown could still be joined to another; leave it out",
-            )
-        if self.idle_after is not None and self.emit != "final":
-            raise DeclarationError(
-                f"{where}: idle_after says when silent partitions stop holding rows back, but"
-                " none are held back",
-                hint='declare emit="final" too, or leave idle_after out',
-            )
 
     def _check_names(self, keys: Mapping[str, pl.Expr], where: str) -> None:
         for name in (*keys, *self.aggregates):
@@ -264,6 +245,7 @@ class BoundWindowedAggregate:
             key_types=self.key_types,
             kept=self.kept,
             refusals=self._refusals(),
+            reach=_reach(declared.window),
             record_key=self.record_key,
         )
         lifting = Lifting(recipe, storable)
@@ -291,3 +273,12 @@ def _input_types(aggregate: Aggregate, available: pl.Schema, where: str) -> list
                 hint='write one: where=pl.col("amount") > 0',
             )
     return [result_type(expr, available, where=where) for expr in aggregate.reads()]
+
+
+def _reach(window: Window | None) -> int:
+    """How far from a record a window it lies in may begin or end, ms; a zone may add a day."""
+    if window is None:
+        return 0
+    if isinstance(window, Session):
+        return window.gap_ms
+    return window.size_ms + window.hop_ms + (DAY_MS if window.zone else 0)

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import polars as pl
 
 from kappa.eventtime.watermark import PartitionClock, watermarks
-from kappa.processing.admission import EARLIEST_MS, Storable, admit, time_refusals
+from kappa.processing.admission import EARLIEST_MS, LATEST_MS, Storable, admit, time_refusals
 from kappa.processing.aggregates.inputs import one_zero
 from kappa.processing.aggregates.kept import Kept
 from kappa.processing.aggregates.partials import Refusal
@@ -19,6 +19,8 @@ from kappa.processing.record_key import foreign_key
 from kappa.processing.source import Source
 
 _PARTITION_BITS, _OFFSET_BITS = 22, 56
+MOST_PARTITIONS = 1 << _PARTITION_BITS
+"""Of a topic, so that a partition fits beside something else in one number."""
 
 
 def rank(time: pl.Expr) -> pl.Expr:
@@ -40,6 +42,7 @@ class Recipe:
         keys, key_types: the columns to group by.
         kept: what aggregates keep of a record.
         refusals: conditions of the aggregates that make a record a dead letter.
+        reach: how far from a record its windows may begin or end, ms.
         record_key: the key column that must be the record key, None where any may be grouped.
     """
 
@@ -49,6 +52,7 @@ class Recipe:
     key_types: Mapping[str, pl.DataType]
     kept: Kept
     refusals: Sequence[Refusal]
+    reach: int
     record_key: str | None
 
 
@@ -91,6 +95,10 @@ class Lifting:
             *time_refusals(recipe.source),
             *(Refusal(pl.col(f"@refused{n}"), r.message) for n, r in enumerate(recipe.refusals)),
         ]
+        if recipe.reach:
+            time = pl.col("@event_time")
+            inside = time.is_between(EARLIEST_MS + recipe.reach, LATEST_MS - recipe.reach)
+            self._refusals.append(Refusal(~inside, "its window is not within the years 1-9999"))
         if recipe.record_key is not None:
             self._expressions.append(pl.col("@key"))
             self._refusals.append(foreign_key(recipe.record_key))

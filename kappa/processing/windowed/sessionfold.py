@@ -26,7 +26,7 @@ from kappa.processing.expressions import INSTANT
 from kappa.processing.store import Store
 from kappa.processing.windowed.grouping import COMPACT_AT_ROWS
 from kappa.processing.windowed.late import late_rows
-from kappa.processing.windowed.lifting import Lifting
+from kappa.processing.windowed.lifting import MOST_PARTITIONS, Lifting
 
 VERDICT = "session_closed"
 
@@ -170,6 +170,7 @@ class SessionFold:
         return clock.max_event_time - self._out_of_orderness - self._allowed_lateness
 
     def _place(self, records: pl.DataFrame) -> _Placed:
+        # One key in two partitions, as a topic that grew may have it, is two keys.
         codes = _codes([self._open, records], self._keys)
         opened = self._open.with_columns(codes[: len(self._open)].alias("@key_code"))
         records = records.with_columns(codes[len(self._open) :].alias("@key_code"))
@@ -259,10 +260,12 @@ class SessionFold:
 
 
 def _codes(frames: Sequence[pl.DataFrame], keys: Sequence[str]) -> pl.Series:
-    """A number per row of the frames, one after another: equal for equal keys."""
-    rows = pl.concat([frame.select(keys) for frame in frames])
+    """A number per row of the frames, one after another: equal for equal keys and partitions."""
+    rows = pl.concat([frame.select(*keys, "@partition") for frame in frames])
     if len(keys) == 1 and rows.schema[keys[0]] == pl.String:
-        return rows[keys[0]].cast(pl.Categorical).to_physical().cast(pl.Int64)
+        text = rows[keys[0]].cast(pl.Categorical).to_physical().cast(pl.Int64)
+        return text * MOST_PARTITIONS + rows["@partition"]
+    by = [*keys, "@partition"]
     known = rows.unique(maintain_order=False).with_row_index("@code")
-    coded = rows.join(known, on=list(keys), how="left", nulls_equal=True, maintain_order="left")
+    coded = rows.join(known, on=by, how="left", nulls_equal=True, maintain_order="left")
     return coded["@code"].cast(pl.Int64)

@@ -123,7 +123,7 @@ class OwnMerger:
     def _blamed(self, function: str) -> Iterator[None]:
         try:
             yield
-        except KappaError:
+        except (KappaError, MemoryError):
             raise
         except Exception as error:
             raise AggregateFailed(
