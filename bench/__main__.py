@@ -1,4 +1,8 @@
-"""``python -m bench replay``: the same job by kappa and by hand, a core each, results checked."""
+"""``python -m bench replay``: the same jobs by kappa and by hand, a core each, results checked.
+
+``python -m bench state``: memory and restart of a processor with a state per key, of many keys.
+``python -m bench nexmark``: an online auction's queries, each replayed on a core and checked.
+"""
 
 from __future__ import annotations
 
@@ -7,8 +11,9 @@ import json
 import os
 from dataclasses import asdict
 
-from bench import by_hand, orders, stages
-from bench.replay import measure, render
+from bench import by_hand, orders, replay, stages, state, visits
+from bench.jobs import JOBS
+from bench.nexmark import measure as nexmark
 from bench.servers import REGISTRY_TOPIC
 from kappa.config import KafkaSettings
 from kappa.registry.topic import TopicRegistry
@@ -18,32 +23,56 @@ _DECODED = 1_000_000
 
 def main() -> None:
     """Parses the command line and prints what was measured."""
+    options = _parser().parse_args()
+    if options.command == "replay":
+        report = replay.measure(options.jobs, options.records, options.core)
+        print(json.dumps(asdict(report), indent=2) if options.json else replay.render(report))
+    elif options.command == "state":
+        kept = state.measure(options.keys, options.core)
+        print(json.dumps(asdict(kept), indent=2) if options.json else state.render(kept))
+    elif options.command == "nexmark":
+        found = nexmark.measure(options.events, options.core)
+        print(json.dumps(asdict(found), indent=2) if options.json else nexmark.render(found))
+    else:
+        print(json.dumps(_stage(options.command, options.subject)))
+
+
+def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="python -m bench", description=__doc__)
     commands = parser.add_subparsers(dest="command", required=True)
-    replay = commands.add_parser("replay", help="measure everything and check the results")
-    replay.add_argument("--records", type=int, default=orders.COUNT)
-    replay.add_argument("--core", type=int, default=max(os.sched_getaffinity(0)))
-    replay.add_argument("--json", action="store_true")
-    for name in ("by-hand", "fetch", "decode"):
+    jobs = commands.add_parser("replay", help="measure jobs and check their results")
+    jobs.add_argument("--records", type=int, default=orders.COUNT)
+    jobs.add_argument("--jobs", type=_jobs, default=list(JOBS), help=",".join(JOBS))
+    keys = commands.add_parser("state", help="measure memory and restart with many keys")
+    keys.add_argument("--keys", type=int, default=visits.COUNT)
+    auction = commands.add_parser("nexmark", help="measure the NEXMark queries and check them")
+    auction.add_argument("--events", type=int, default=nexmark.EVENTS)
+    for whole in (jobs, keys, auction):
+        whole.add_argument("--core", type=int, default=max(os.sched_getaffinity(0)))
+        whole.add_argument("--json", action="store_true")
+    for name, subject in (("by-hand", "job"), ("fetch", "topic"), ("decode", "topic")):
         stage = commands.add_parser(name, help="one measurement; 'replay' runs it as a process")
-        stage.add_argument("topic")
-    options = parser.parse_args()
-    if options.command != "replay":
-        print(json.dumps(_stage(options.command, options.topic)))
-        return
-    report = measure(options.records, options.core)
-    print(json.dumps(asdict(report), indent=2) if options.json else render(report))
+        stage.add_argument("subject", metavar=subject)
+    return parser
 
 
-def _stage(name: str, topic: str) -> dict[str, float]:
+def _jobs(names: str) -> list[str]:
+    chosen = names.split(",")
+    if unknown := [name for name in chosen if name not in JOBS]:
+        raise argparse.ArgumentTypeError(f"no job is called {unknown[0]!r}, only {', '.join(JOBS)}")
+    return chosen
+
+
+def _stage(name: str, subject: str) -> dict[str, float]:
     kafka = KafkaSettings(bootstrap_servers=os.environ["KAPPA_KAFKA__BOOTSTRAP_SERVERS"])
     if name == "by-hand":
-        url = os.environ["KAPPA_POSTGRES__URL"]
-        return asdict(by_hand.run(kafka.bootstrap_servers, url, topic, "by_hand"))
+        job, url = JOBS[subject], os.environ["KAPPA_POSTGRES__URL"]
+        topic, table = job.stream.topic_here, replay.table_by_hand(job)
+        return asdict(by_hand.run(job, kafka.bootstrap_servers, url, topic, table))
     if name == "fetch":
-        return asdict(stages.fetch(kafka, topic))
+        return asdict(stages.fetch(kafka, subject))
     registry = TopicRegistry(kafka, REGISTRY_TOPIC)
-    return asdict(stages.decode(kafka, registry, topic, _DECODED))
+    return asdict(stages.decode(kafka, registry, subject, _DECODED))
 
 
 main()

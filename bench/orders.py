@@ -1,14 +1,15 @@
-"""The orders every measurement runs over: seeded, so that anybody gets the same ones."""
+"""Orders in a shop, keyed by customer."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator
 
-import duckdb
 import numpy as np
 import polars as pl
 
-SCHEMA: dict[str, object] = {
+from bench.stream import Stream
+
+_SCHEMA: dict[str, object] = {
     "type": "record",
     "name": "Order",
     "fields": [
@@ -21,33 +22,31 @@ SCHEMA: dict[str, object] = {
         {"name": "placed_at", "type": {"type": "long", "logicalType": "timestamp-millis"}},
     ],
 }
-KEY = "customer"
-PARTITIONS = 4
 
 COUNT = 4_000_000
 PRODUCTS = 1_000
 CUSTOMERS = 50_000
 SEED = 20_130_101
 
-WINDOW_MS = 60_000
 OUT_OF_ORDERNESS_MS = 5_000
 _START_MS = 1_700_000_040_000
 """A whole minute, so that the first window is not cut."""
 SPACING_MS = 9.9
-"""Four million orders in eleven hours: 660 minutes of a thousand products."""
-_CHUNK = 200_000
+"""Four million orders in eleven hours: 660 minutes of a thousand products, and one order in
+about eight minutes of each customer."""
+CHUNK = 200_000
 
 
-def chunks(count: int = COUNT) -> Iterator[pl.DataFrame]:
-    """The first ``count`` orders in the order they are published.
+def chunks(count: int) -> Iterator[pl.DataFrame]:
+    """The first ``count`` orders.
 
     Event times are out of order by up to 4.9 s, within OUT_OF_ORDERNESS_MS, so none is late.
     """
     products = pl.Series([f"product-{n:04d}" for n in range(PRODUCTS)])
     customers = pl.Series([f"customer-{n:05d}" for n in range(CUSTOMERS)])
     currencies = pl.Series(["EUR", "USD", "GBP", "CHF"])
-    for first in range(0, count, _CHUNK):
-        size = min(_CHUNK, count - first)
+    for first in range(0, count, CHUNK):
+        size = min(CHUNK, count - first)
         random = np.random.default_rng([SEED, first])
         ids = np.arange(first, first + size)
         placed = _START_MS + np.floor(ids * SPACING_MS) + random.integers(0, 4_900, size)
@@ -64,26 +63,4 @@ def chunks(count: int = COUNT) -> Iterator[pl.DataFrame]:
         ).with_columns(pl.col("placed_at").cast(pl.Datetime("ms", "UTC")))
 
 
-def expected(count: int = COUNT) -> pl.DataFrame:
-    """What the windows hold, computed from the orders themselves by another engine.
-
-    Columns: product, window_start (ms), orders, cents.
-    """
-    with duckdb.connect() as database:
-        database.execute("CREATE TABLE orders (product VARCHAR, placed_at BIGINT, cents BIGINT)")
-        for chunk in chunks(count):
-            columns = chunk.select(
-                "product",
-                pl.col("placed_at").dt.epoch("ms"),
-                (pl.col("amount") * 100).round().cast(pl.Int64).alias("cents"),
-            )
-            database.register("chunk", columns.to_arrow())
-            database.execute("INSERT INTO orders SELECT * FROM chunk")
-        result = database.sql(
-            "SELECT product, placed_at - placed_at % ? AS window_start,"
-            " count(*) AS orders, sum(cents)::BIGINT AS cents FROM orders GROUP BY ALL",
-            params=[WINDOW_MS],
-        )
-        frame = pl.from_arrow(result.to_arrow_table())
-        assert isinstance(frame, pl.DataFrame)
-        return frame
+ORDERS = Stream("bench_orders", _SCHEMA, key="customer", count=COUNT, chunks=chunks)

@@ -42,7 +42,7 @@ def forget(database: str, shop: Shop) -> None:
     with psycopg.connect(database) as connection:
         for table in (f"{shop.processor}__v1", f"{shop.processor}__v1__late"):
             connection.execute(f'DROP TABLE IF EXISTS "{table}"')
-        for table in ("kappa_offset", "kappa_dead_letter", "kappa_version"):
+        for table in ("kappa_finality", "kappa_offset", "kappa_dead_letter", "kappa_version"):
             connection.execute(f"DELETE FROM {table}")
 
 

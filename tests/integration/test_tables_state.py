@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable, Iterable
 from dataclasses import replace
 from threading import Thread
@@ -189,7 +190,7 @@ def test_many_keys_are_looked_up_one_by_one_in_the_index(engine: Engine, unique:
         statement = state._of_keys(layout).compile(dialect=conn.dialect)
         plan = conn.exec_driver_sql(
             f"EXPLAIN (ANALYZE, FORMAT TEXT) {statement}",
-            {"partition": 0, "wanted": wanted, "param_1": 1},
+            {"partition": 0, "wanted": json.dumps(wanted), "param_1": 1},
         )
         shown = "\n".join(row[0] for row in plan)
         conn.rollback()

@@ -6,7 +6,7 @@ import itertools
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
-from dataclasses import replace
+from dataclasses import replace as changed
 from datetime import UTC, datetime
 from importlib.metadata import distributions
 from typing import Any
@@ -16,7 +16,7 @@ import polars as pl
 import pytest
 from confluent_kafka import Message
 
-from bench import orders, pinned, state, transactions, verify, visits
+from bench import orders, pinned, replay, state, transactions, verify, visits
 from bench.jobs import JOBS
 from bench.jobs.job import Arrived, Job
 from bench.orders import ORDERS
@@ -180,6 +180,11 @@ def test_the_command_line_refuses_what_there_is_not(arguments: list[str]) -> Non
 
 def test_reports_can_be_read() -> None:
     measured = pinned.Measured(1_000, None, 2.0, 3.0, 2.5, 2**20)
+    twice = pinned.Measured(1_000, 7, 1.0, 3.0, 2.5, 2**20)
+    job = replay.Done("tumbling", "windows", 1_200_000, by_hand=measured, kappa=twice, rows=7)
+    report = replay.Report(0, 0.1, (replay.Stage("fetch only", measured),), (job,))
+    *_, found = (line for line in replay.render(report).splitlines() if "windows" in line)
+    assert found.split() == ["tumbling", "windows", "1,000", "1,200,000", "500", "2.0"]
     kept = state.Report(0, 0.1, 1_000, measured, measured, 1.25)
     assert "1.25 s" in state.render(kept)
 
@@ -210,7 +215,7 @@ def sparser(stream: Stream, apart_ms: int) -> Stream:
         moved = whole(stream, count).with_columns(pl.col(stream.key).str.head(-3), *times)
         yield moved.cast(dict(schema))
 
-    return replace(stream, chunks=chunks)
+    return changed(stream, chunks=chunks)
 
 
 def sent(record: dict[str, Any], schema: pl.Schema) -> dict[str, Any]:
