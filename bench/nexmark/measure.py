@@ -10,8 +10,8 @@ from dataclasses import dataclass
 
 import duckdb
 
-from bench import pinned, servers
-from bench.nexmark import PLUGINS, expected, publish, topics, verify
+from bench import pinned, servers, verify
+from bench.nexmark import PLUGINS, expected, publish, topics
 from bench.nexmark.config import Config
 from bench.nexmark.queries import BUILT, MISSING, Missing, Query
 from bench.nexmark.schemas import KINDS
@@ -81,7 +81,7 @@ def _result(
 ) -> Result:
     done = pinned.run("kappa", "replay", query.name, "--json", core=core, environment=environment)
     servers.kappa("promote", query.name, environment=environment)
-    rows = verify.check(database, url, query)
+    rows = verify.check(database, url, query.name, query.sql)
     assert rows == done.rows
     return Result(query.name, query.title, done)
 

@@ -18,7 +18,8 @@ from confluent_kafka.admin import AdminClient
 from psycopg.conninfo import make_conninfo
 from pydantic import SecretStr
 
-from bench.nexmark import PLUGINS, expected, publish, topics, verify
+from bench import verify
+from bench.nexmark import PLUGINS, expected, publish, topics
 from bench.nexmark.config import BASE_TIME_MS, Config
 from bench.nexmark.queries import BUILT, Query
 from bench.nexmark.schemas import KINDS
@@ -157,7 +158,7 @@ def test_the_view_holds_what_duckdb_computes(auction: Auction, query: Query) -> 
     done = auction.replay(query.name)
     assert (done.records, done.late, done.dead) == (auction.bids, 0, 0)
     promote(auction.settings, query.name, None)
-    assert verify.check(auction.duck, auction.postgres_url, query) == done.rows
+    assert verify.check(auction.duck, auction.postgres_url, query.name, query.sql) == done.rows
 
 
 def test_a_view_that_is_not_what_duckdb_computes_is_refused(auction: Auction) -> None:
@@ -166,4 +167,4 @@ def test_a_view_that_is_not_what_duckdb_computes_is_refused(auction: Auction) ->
     promote(auction.settings, name, None)
     other = Query(name, "another 123rd", "SELECT auction, price FROM bid WHERE auction % 123 = 1")
     with pytest.raises(verify.Wrong, match=r"missing .* rows, for example .* too many"):
-        verify.check(auction.duck, auction.postgres_url, other)
+        verify.check(auction.duck, auction.postgres_url, other.name, other.sql)
