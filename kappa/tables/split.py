@@ -1,8 +1,8 @@
 """Finding the keys that were written in several parts, without grouping the whole table.
 
 A checkpoint writes a key at most once, and its rows carry its transaction id. Checkpoints of a
-windowed aggregate lie one after another in time and share only the windows open between them,
-so only rows in those stretches of time need to be grouped::
+windowed aggregate, sessions too, lie one after another in time and share only the windows open
+between them, so only rows in those stretches of time need to be grouped::
 
     checkpoint 1   ├──────────┤
     checkpoint 2            ├─────────┤
@@ -84,7 +84,7 @@ def _shared(
 ) -> tuple[int, sa.ColumnElement[bool]]:
     """How many rows there are, and which could have a part in another transaction."""
     time = _time_column(layout)
-    if layout.kind is not Kind.AGGREGATE or time is None:
+    if time is None:
         return conn.scalar(sa.select(sa.func.count()).select_from(written)) or 0, sa.true()
     moment = written.c[time.name]
     checkpoints = conn.execute(
