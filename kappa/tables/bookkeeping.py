@@ -13,6 +13,7 @@ from sqlalchemy import (
     Column,
     Connection,
     DateTime,
+    Double,
     ForeignKeyConstraint,
     Integer,
     LargeBinary,
@@ -30,7 +31,7 @@ from sqlalchemy.dialects.postgresql import JSONB
 
 from kappa.errors import MigrationNeeded
 
-REVISION = "0002"
+REVISION = "0003"
 """The migration that makes the tables as they are described here."""
 
 VERSION_TABLE = "kappa_alembic_version"
@@ -127,12 +128,55 @@ dead_letter = Table(
     Column("stack", Text),
     Column("timer", Text),
     Column("created_at", DateTime(timezone=True), nullable=False, server_default=func.now()),
+    Column("retried_by", BigInteger),
+    Column("dropped_at", DateTime(timezone=True)),
 )
 """Records a version could not process, at their place in the log.
 
 A timer that failed is here too, at the record that made it fire: ``timer`` says which, and
-``index`` counts them from one; the record's own letter has index zero.
+``index`` counts them from one; the record's own letter has index zero. ``retried_by`` is the
+offset, in the same partition, of the copy of the record that was applied in its place. A letter
+that a person dropped keeps its place and loses its bytes.
 """
+
+worker = Table(
+    "kappa_worker",
+    metadata,
+    Column("id", Uuid, primary_key=True),
+    Column("processor", Text, nullable=False),
+    Column("version", Integer, nullable=False),
+    Column("owner", Text, nullable=False),
+    Column("state", Text, nullable=False),
+    Column("bottleneck", Text),
+    Column("records_per_second", Double, nullable=False, server_default=text("0")),
+    Column("resident_bytes", BigInteger),
+    Column("last_error", JSONB),
+    Column("last_error_at", DateTime(timezone=True)),
+    Column("started_at", DateTime(timezone=True), nullable=False),
+    Column("seen_at", DateTime(timezone=True), nullable=False, server_default=func.now()),
+    ForeignKeyConstraint(
+        ["processor", "version"], ["kappa_version.processor", "kappa_version.version"]
+    ),
+)
+"""What the workers that follow a version say of themselves, for people; it decides nothing."""
+
+outbox = Table(
+    "kappa_outbox",
+    metadata,
+    Column("processor", Text, primary_key=True),
+    Column("version", Integer, primary_key=True, autoincrement=False),
+    Column("output", Text, primary_key=True),
+    Column("topic", Text, primary_key=True),
+    Column("partition", Integer, primary_key=True, autoincrement=False),
+    Column("offset", BigInteger, primary_key=True, autoincrement=False),
+    Column("index", Integer, primary_key=True, autoincrement=False),
+    Column("key", LargeBinary),
+    Column("value", LargeBinary),
+    ForeignKeyConstraint(
+        ["processor", "version"], ["kappa_version.processor", "kappa_version.version"]
+    ),
+)
+"""What is to leave for other systems, known by the record that caused it, until it has left."""
 
 finality = Table(
     "kappa_finality",

@@ -1,0 +1,50 @@
+"""Workers that follow versions, outboxes, and what becomes of dead letters."""
+
+from __future__ import annotations
+
+import sqlalchemy as sa
+from alembic import op
+from sqlalchemy.dialects.postgresql import JSONB
+
+revision = "0003"
+down_revision = "0002"
+
+
+def upgrade() -> None:
+    op.create_table(
+        "kappa_worker",
+        sa.Column("id", sa.Uuid, primary_key=True),
+        sa.Column("processor", sa.Text, nullable=False),
+        sa.Column("version", sa.Integer, nullable=False),
+        sa.Column("owner", sa.Text, nullable=False),
+        sa.Column("state", sa.Text, nullable=False),
+        sa.Column("bottleneck", sa.Text),
+        sa.Column("records_per_second", sa.Double, nullable=False, server_default=sa.text("0")),
+        sa.Column("resident_bytes", sa.BigInteger),
+        sa.Column("last_error", JSONB),
+        sa.Column("last_error_at", sa.DateTime(timezone=True)),
+        sa.Column("started_at", sa.DateTime(timezone=True), nullable=False),
+        sa.Column(
+            "seen_at", sa.DateTime(timezone=True), nullable=False, server_default=sa.func.now()
+        ),
+        sa.ForeignKeyConstraint(
+            ["processor", "version"], ["kappa_version.processor", "kappa_version.version"]
+        ),
+    )
+    op.create_table(
+        "kappa_outbox",
+        sa.Column("processor", sa.Text, primary_key=True),
+        sa.Column("version", sa.Integer, primary_key=True, autoincrement=False),
+        sa.Column("output", sa.Text, primary_key=True),
+        sa.Column("topic", sa.Text, primary_key=True),
+        sa.Column("partition", sa.Integer, primary_key=True, autoincrement=False),
+        sa.Column("offset", sa.BigInteger, primary_key=True, autoincrement=False),
+        sa.Column("index", sa.Integer, primary_key=True, autoincrement=False),
+        sa.Column("key", sa.LargeBinary),
+        sa.Column("value", sa.LargeBinary),
+        sa.ForeignKeyConstraint(
+            ["processor", "version"], ["kappa_version.processor", "kappa_version.version"]
+        ),
+    )
+    op.add_column("kappa_dead_letter", sa.Column("retried_by", sa.BigInteger))
+    op.add_column("kappa_dead_letter", sa.Column("dropped_at", sa.DateTime(timezone=True)))
