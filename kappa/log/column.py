@@ -27,6 +27,11 @@ class BytesColumn(Sequence[bytes | None]):
         found = pa.array(values, pa.binary())
         return cls(found.chunks if isinstance(found, pa.ChunkedArray) else [found])
 
+    @property
+    def size_bytes(self) -> int:
+        """Memory that the values take."""
+        return int(self._values.nbytes)
+
     def to_polars(self) -> pl.Series:
         """The column as Polars has it, of type Binary."""
         found = pl.from_arrow(self._values)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import threading
 from collections import deque
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping
 from dataclasses import dataclass, field
 from time import monotonic
 from types import TracebackType
@@ -40,6 +40,11 @@ class _Shelf:
     @property
     def finished(self) -> bool:
         return self.end is not None and self.position >= self.end
+
+    @property
+    def stirring(self) -> bool:
+        """Whether ``next`` has something to say of it at once."""
+        return bool(self.scans) or self.finished or self.error is not None
 
 
 class LogReader:
@@ -122,6 +127,18 @@ class LogReader:
         except KappaError as error:
             shelf.error = error  # for good: to go on would skip what could not be read
             raise
+
+    def wait(self, partitions: Collection[TopicPartition], timeout_s: float) -> None:
+        """Waits until ``next`` has a batch, an end or an error of one of these partitions."""
+        shelves = [self._shelves[partition] for partition in partitions]
+        with self._changed:
+            self._changed.wait_for(
+                lambda: self._closed or any(shelf.stirring for shelf in shelves), timeout_s
+            )
+
+    def ended(self, partition: TopicPartition) -> bool:
+        """Whether the end of the partition's range is reached."""
+        return self._shelves[partition].finished
 
     def position(self, partition: TopicPartition) -> int:
         """The offset after the last batch that ``next`` returned."""

@@ -58,6 +58,13 @@ class RawBatch:
             return self.keys.to_polars()
         return pl.Series(self.keys, dtype=pl.Binary)
 
+    @property
+    def value_bytes(self) -> int:
+        """Memory that the values take, decompressed."""
+        if isinstance(self.values, BytesColumn):
+            return self.values.size_bytes
+        return sum(len(value) for value in self.values if value is not None)
+
     def split(self, max_records: int) -> Iterator[RawBatch]:
         """This batch in pieces of at most ``max_records``, which cover exactly its range.
 

@@ -10,6 +10,7 @@ from sqlalchemy import Connection, Engine
 from tenacity import retry, retry_if_exception_type, stop_after_attempt, wait_random_exponential
 
 from kappa.errors import Deadlock
+from kappa.failpoints import reach
 from kappa.processing.events import Changes
 from kappa.processing.windowed.corrections import CORRECTIONS, with_corrections, without_corrections
 from kappa.tables import dead_letters, finality, progress, sink, state
@@ -40,13 +41,21 @@ class Checkpoint:
     silent: Collection[finality.Partition] = ()
 
 
+@dataclass(frozen=True)
+class Written:
+    """What a commit wrote: rows, and records applied to rows that were final already."""
+
+    rows: int = 0
+    corrections: int = 0
+
+
 @retry(
     retry=retry_if_exception_type(Deadlock),
     stop=stop_after_attempt(6),
     wait=wait_random_exponential(multiplier=0.02, max=1),
     reraise=True,
 )
-def commit(engine: Engine, layout: Layout, checkpoint: Checkpoint) -> None:
+def commit(engine: Engine, layout: Layout, checkpoint: Checkpoint) -> Written:
     """Commits one checkpoint: positions first, rows last.
 
     The positions come first because their compare-and-set is the fence: a worker that was
@@ -58,8 +67,10 @@ def commit(engine: Engine, layout: Layout, checkpoint: Checkpoint) -> None:
     """
     changes = checkpoint.changes
     processor, version = layout.processor, layout.version
+    corrections = 0
     with engine.begin() as connection:
         progress.advance(connection, processor, version, checkpoint.advances)
+        reach("offsets_written")
         if changes.state is not None:
             state.write(connection, layout, changes.state)
         if changes.late is not None:
@@ -70,8 +81,9 @@ def commit(engine: Engine, layout: Layout, checkpoint: Checkpoint) -> None:
         if checkpoint.building:
             sink.append(connection, layout, without_corrections(changes.rows))
         else:
-            rows = _marked(connection, layout, changes.rows)
+            rows, corrections = _marked(connection, layout, changes.rows)
             sink.upsert(connection, layout, rows, checkpoint.remerge)
+        reach("rows_written")
         if layout.finality is not None:
             finality.advance(
                 connection,
@@ -81,16 +93,21 @@ def commit(engine: Engine, layout: Layout, checkpoint: Checkpoint) -> None:
                 spans=checkpoint.spans,
                 silent=checkpoint.silent,
             )
+        reach("committing")
+    reach("committed")
+    rows_written = len(changes.rows) + sum(map(len, changes.sides.values()))
+    return Written(rows_written, corrections)
 
 
-def _marked(connection: Connection, layout: Layout, rows: pl.DataFrame) -> pl.DataFrame:
+def _marked(connection: Connection, layout: Layout, rows: pl.DataFrame) -> tuple[pl.DataFrame, int]:
     """The rows with the corrections among their records counted, in them and for the version."""
     if CORRECTIONS not in rows.columns:
-        return rows
+        return rows, 0
     processor, version = layout.processor, layout.version
     final_through = finality.hold(connection, processor, version)
     if final_through is None:
-        return without_corrections(rows)
+        return without_corrections(rows), 0
     marked = with_corrections(rows, final_through)
-    finality.correct(connection, processor, version, int(marked[CORRECTIONS].sum()))
-    return marked
+    corrections = int(marked[CORRECTIONS].sum())
+    finality.correct(connection, processor, version, corrections)
+    return marked, corrections

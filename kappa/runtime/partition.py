@@ -11,6 +11,7 @@ import polars as pl
 from kappa.avro.decode import BatchDecoder, Decoded
 from kappa.errors import IncompatibleSchema, InvalidSchema, UnknownSchema
 from kappa.eventtime.watermark import PartitionClock
+from kappa.failpoints import reach
 from kappa.log.records import RawBatch, TopicPartition
 from kappa.processing.events import TOMBSTONE_SCHEMA, Events, Fold, Outcome
 from kappa.tables import dead_letters
@@ -34,7 +35,7 @@ class Tally:
 class PartitionRun:
     """A claimed partition: its clock, its position, and what its next checkpoint will say."""
 
-    def __init__(self, claimed: Claimed, target: int) -> None:
+    def __init__(self, claimed: Claimed, target: int | None) -> None:
         self.place = TopicPartition(claimed.topic, claimed.partition)
         self.topic_id = claimed.topic_id
         self.target = target
@@ -47,7 +48,7 @@ class PartitionRun:
 
     @property
     def finished(self) -> bool:
-        return self.position >= self.target
+        return self.target is not None and self.position >= self.target
 
     @property
     def settled(self) -> bool:
@@ -68,6 +69,7 @@ class PartitionRun:
         ``keys_at`` finds the record keys of dead letters where the batch came without keys.
         """
         decoded = _decode(raw, decoder)
+        reach("decoded")
         outcome = fold.apply(_events(raw, decoded, with_keys=fold.reads_keys), self.clock)
         dead = _letters(raw, decoded, outcome, None if fold.reads_keys else keys_at)
         self.clock = outcome.clock

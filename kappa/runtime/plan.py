@@ -7,15 +7,10 @@ from datetime import UTC, datetime
 
 from kappa import plugins
 from kappa.config import Settings, require_kafka, require_postgres
-from kappa.errors import (
-    HistoryTruncated,
-    OffsetOutOfRange,
-    PartitionsChanged,
-    TopicRecreated,
-)
 from kappa.log.history import TopicHistory, require_complete, topic_history
 from kappa.registry.topic import TopicRegistry
 from kappa.runtime.assembly import Assembly, assemble, registry_of
+from kappa.runtime.checks import check_partitions, check_positions, unread
 from kappa.tables import progress
 from kappa.tables.bookkeeping import require_current
 from kappa.tables.engine import connect
@@ -86,21 +81,18 @@ def plan(
             found = progress.read(connection, assembly.name, assembly.version)
     finally:
         engine.dispose()
-    # What a version has begun to read is guarded by its own positions, see below.
-    known = {row.partition for row in found}
-    unread = replace(
-        history, partitions=tuple(p for p in history.partitions if p.partition not in known)
-    )
     overridden = require_complete(
-        unread, accept_compacted=assembly.accepts_compacted, allow_truncated=allow_truncated
+        unread(found, history),
+        accept_compacted=assembly.accepts_compacted,
+        allow_truncated=allow_truncated,
     )
     if record is not None:
         records.check_identity(record, assembly.fingerprint)
         check_state(record.layout, assembly.layout)
         # Its tables are as they were made, perhaps by an older kappa with other columns.
         assembly = replace(assembly, layout=record.layout)
-        _check_positions(found, history)
-        _check_partitions(found, history, assembly)
+        check_positions(found, history)
+        check_partitions(found, history, keyed=assembly.bound.keyed)
     building = record is None or record.state in (State.BUILDING, State.FAILED)
     return Plan(
         settings=settings,
@@ -118,51 +110,6 @@ def plan(
 
 def _age_s(record: VersionRecord) -> float:
     return (datetime.now(UTC) - record.created_at).total_seconds()
-
-
-def _check_positions(found: tuple[PartitionProgress, ...], history: TopicHistory) -> None:
-    ends = {part.partition: part for part in history.partitions}
-    for row in found:
-        part = ends.get(row.partition)
-        if part is None or part.topic_id != row.topic_id:
-            raise TopicRecreated(
-                "the topic was deleted and created again since this version was built",
-                topic=row.topic,
-                partition=row.partition,
-                hint="replay it as a new version: this one's rows are of the old topic",
-            )
-        if row.next_offset > part.high_watermark:
-            raise OffsetOutOfRange(
-                "the version has read further than the log now reaches",
-                topic=row.topic,
-                partition=row.partition,
-                offset=row.next_offset,
-                log_end=part.high_watermark,
-                hint="the log lost records; replay a new version from what is left",
-            )
-        if row.next_offset < part.log_start:
-            raise HistoryTruncated(
-                "records that this version has not read yet are gone",
-                topic=row.topic,
-                partition=row.partition,
-                offset=row.next_offset,
-                log_start=part.log_start,
-                hint="replay a new version with --allow-truncated",
-            )
-
-
-def _check_partitions(
-    found: tuple[PartitionProgress, ...], history: TopicHistory, assembly: Assembly
-) -> None:
-    """Where a key decides the partition, a new partition moves keys away from their rows."""
-    if assembly.bound.keyed and len(history.partitions) != len(found):
-        raise PartitionsChanged(
-            "the topic has other partitions than when this version was built",
-            topic=history.topic,
-            then=len(found),
-            now=len(history.partitions),
-            hint="replay a new version: keys now lie in other partitions",
-        )
 
 
 def _spans(

@@ -14,7 +14,8 @@ from kappa.errors import KappaError, WorkerDied
 from kappa.registry.topic import TopicRegistry
 from kappa.runtime.assembly import Assembly
 from kappa.runtime.job import Job, Report
-from kappa.runtime.worker import Listener, run_assembled, run_job
+from kappa.runtime.tenure import Listener
+from kappa.runtime.worker import run_assembled, run_job
 
 
 def run_jobs(

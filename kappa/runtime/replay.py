@@ -18,7 +18,7 @@ from kappa.config import require_kafka, require_postgres
 from kappa.errors import IllegalTransition, TopicRecreated
 from kappa.log.history import topic_history
 from kappa.runtime.assembly import Assembly
-from kappa.runtime.job import Job, Report
+from kappa.runtime.job import Job, Report, Rhythm
 from kappa.runtime.plan import Plan
 from kappa.runtime.pool import run_jobs
 from kappa.tables import build, progress
@@ -28,6 +28,9 @@ from kappa.versions import records
 from kappa.versions.lifecycle import State
 
 DEFAULT_BATCH_SIZE = 1_000_000
+
+CHECKPOINT_AFTER_S = 5.0
+"""A checkpoint is due after this time at the latest, so that little is lost to a crash."""
 
 
 @dataclass(frozen=True)
@@ -51,9 +54,12 @@ def execute(
     *,
     workers: int = 1,
     batch_size: int = DEFAULT_BATCH_SIZE,
+    rate_limit: float | None = None,
     listener: Callable[[Report], None] = lambda report: None,
 ) -> Finished:
     """Runs the plan to its end; a run that is cut short can be run again.
+
+    ``rate_limit`` is in records per second, of all workers together.
 
     Raises:
         KappaError: a refusal, or a fault on the way. What was committed stays.
@@ -70,7 +76,7 @@ def execute(
     try:
         with engine.begin() as connection:
             _begin(connection, plan)
-        jobs = _jobs(plan, workers, batch_size)
+        jobs = _jobs(plan, workers, batch_size, rate_limit)
         if jobs:
             run_jobs(jobs, plan.assembly, plan.registry, listen)
         _check_history_after(plan)
@@ -143,10 +149,12 @@ def _register(connection: Connection, plan: Plan) -> None:
     )
 
 
-def _jobs(plan: Plan, workers: int, batch_size: int) -> list[Job]:
+def _jobs(plan: Plan, workers: int, batch_size: int, rate_limit: float | None) -> list[Job]:
     """The partitions with something to read, dealt to at most ``workers`` jobs."""
     waiting = [span for span in plan.spans if span.end > span.start]
-    shares = [waiting[number::workers] for number in range(workers)]
+    shares = [share for number in range(workers) if (share := waiting[number::workers])]
+    each = None if rate_limit is None else rate_limit / max(len(shares), 1)
+    rhythm = Rhythm(batch_size, CHECKPOINT_AFTER_S, each)
     places = tuple((span.topic, span.partition, span.end) for span in waiting)
     # What is still being built has ends of its own, past which there may be more to read.
     silent = [span for span in plan.spans if span.end == span.start and not plan.building]
@@ -160,14 +168,13 @@ def _jobs(plan: Plan, workers: int, batch_size: int) -> list[Job]:
             partitions=tuple((span.topic, span.partition) for span in share),
             targets=tuple(span.end for span in share),
             building=plan.building,
-            batch_size=batch_size,
+            rhythm=rhythm,
             owner=owner,
             layout=plan.assembly.layout,
             spans=places,
             silent=tuple((span.topic, span.partition) for span in silent),
         )
         for share in shares
-        if share
     ]
 
 

@@ -11,6 +11,7 @@ from psycopg import sql
 from sqlalchemy import Connection
 
 from kappa.errors import TableError
+from kappa.failpoints import reach
 from kappa.tables.engine import driver, translating
 from kappa.tables.layout import Column
 from kappa.tables.sqltypes import JSONB, TIMESTAMP, TIMESTAMPTZ, SqlType
@@ -35,6 +36,7 @@ def copy_in(conn: Connection, table: str, columns: Sequence[Column], frame: pl.D
     with translating(), driver(conn).cursor() as cursor, cursor.copy(statement) as copy:
         for part in frame.iter_slices(_ROWS):
             copy.write(csv(part, columns))
+            reach("rows_begun")
 
 
 def csv(frame: pl.DataFrame, columns: Sequence[Column]) -> memoryview:

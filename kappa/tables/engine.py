@@ -12,7 +12,7 @@ from contextlib import contextmanager
 
 import psycopg
 from psycopg.conninfo import conninfo_to_dict, make_conninfo
-from sqlalchemy import Connection, Engine, create_engine, event
+from sqlalchemy import Connection, Engine, create_engine, event, func, select
 from sqlalchemy.engine import ExceptionContext
 
 from kappa.errors import (
@@ -102,6 +102,11 @@ def driver(conn: Connection) -> psycopg.Connection[tuple[object, ...]]:
     raw = conn.connection.driver_connection
     assert isinstance(raw, psycopg.Connection)
     return raw
+
+
+def set_lock_timeout(conn: Connection, milliseconds: int) -> None:
+    """How long this transaction waits for a lock before LockTimeout is raised."""
+    conn.execute(select(func.set_config("lock_timeout", f"{milliseconds}ms", True)))
 
 
 def translate(error: psycopg.Error, *, server: str | None = None) -> KappaError:

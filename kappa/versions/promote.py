@@ -23,10 +23,11 @@ from kappa.errors import (
 )
 from kappa.tables import views
 from kappa.tables.bookkeeping import history
+from kappa.tables.engine import set_lock_timeout
 from kappa.versions import records
 from kappa.versions.caught_up import Position
 from kappa.versions.lifecycle import State, check_transition
-from kappa.versions.swap import Swap, lock_processor, run, set_lock_timeout
+from kappa.versions.swap import Swap, lock_processor, run
 
 LOCK_TIMEOUT_MS = 50
 """While we wait for the view's lock, new readers queue behind us: for no longer than this."""

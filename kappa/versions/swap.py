@@ -11,6 +11,7 @@ from sqlalchemy.dialects.postgresql import insert
 
 from kappa.errors import IllegalTransition, UnknownVersion
 from kappa.tables import bookkeeping, views
+from kappa.tables.engine import set_lock_timeout
 from kappa.versions import records
 from kappa.versions.caught_up import Position, check_caught_up
 from kappa.versions.lifecycle import State
@@ -56,11 +57,6 @@ def run(conn: Connection, swap: Swap) -> tuple[Position, ...] | None:
     # Last, because from here to the end of COMMIT readers wait.
     views.move_view(conn, record.layout, serving)
     return green
-
-
-def set_lock_timeout(conn: Connection, milliseconds: int) -> None:
-    """For this transaction only."""
-    conn.execute(sa.select(sa.func.set_config("lock_timeout", f"{milliseconds}ms", True)))
 
 
 def lock_processor(conn: Connection, processor: str) -> int | None:

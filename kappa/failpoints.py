@@ -1,0 +1,53 @@
+"""Places where a test can have the process killed, as by ``kill -9``, at exactly that step.
+
+``KAPPA_FAILPOINT=NAME`` kills the first time the place of that name is reached, and
+``NAME@7`` the seventh time. Without the variable a place costs one call that returns at once.
+"""
+
+from __future__ import annotations
+
+import itertools
+import os
+import signal
+from collections.abc import Callable
+from typing import Final
+
+VARIABLE: Final = "KAPPA_FAILPOINT"
+
+NAMES: Final = frozenset(
+    {
+        "fetched",
+        "decoded",
+        "folded",
+        "offsets_written",
+        "rows_begun",
+        "rows_written",
+        "committing",
+        "committed",
+        "revoked",
+        "claimed",
+    }
+)
+"""In the order in which a batch passes them; the last two are steps of a rebalance."""
+
+
+def _armed(spec: str) -> Callable[[str], None]:
+    wanted, _, nth = spec.partition("@")
+    if wanted not in NAMES:
+        raise ValueError(f"{VARIABLE}={spec!r} names no failpoint; there are {sorted(NAMES)}")
+    count = itertools.count(1)
+    at = int(nth or 1)
+
+    def reach(name: str) -> None:
+        if name == wanted and next(count) == at:
+            os.kill(os.getpid(), signal.SIGKILL)
+
+    return reach
+
+
+def _off(name: str) -> None:
+    """No failpoint is set."""
+
+
+reach: Callable[[str], None] = _armed(os.environ[VARIABLE]) if os.environ.get(VARIABLE) else _off
+"""Called with a name of NAMES where a process may be killed."""

@@ -1,0 +1,76 @@
+"""Whether the log is still the one a version has read so far, looked at before it reads on."""
+
+from __future__ import annotations
+
+from collections.abc import Collection
+from dataclasses import replace
+
+from kappa.errors import HistoryTruncated, OffsetOutOfRange, PartitionsChanged, TopicRecreated
+from kappa.log.history import TopicHistory
+from kappa.tables.progress import PartitionProgress
+
+
+def unread(found: Collection[PartitionProgress], history: TopicHistory) -> TopicHistory:
+    """The history of the partitions a version has not begun to read.
+
+    Those it has are guarded by its own positions, see ``check_positions``.
+    """
+    known = {row.partition for row in found}
+    left = tuple(part for part in history.partitions if part.partition not in known)
+    return replace(history, partitions=left)
+
+
+def check_positions(found: Collection[PartitionProgress], history: TopicHistory) -> None:
+    """Passes if every position lies in the log of the topic it was read from.
+
+    Raises:
+        TopicRecreated: the topic is another one of the same name, or has fewer partitions.
+        OffsetOutOfRange: the log ends before a position.
+        HistoryTruncated: the log begins after a position.
+    """
+    ends = {part.partition: part for part in history.partitions}
+    for row in found:
+        part = ends.get(row.partition)
+        if part is None or part.topic_id != row.topic_id:
+            raise TopicRecreated(
+                "the topic was deleted and created again since this version was built",
+                topic=row.topic,
+                partition=row.partition,
+                hint="replay it as a new version: this one's rows are of the old topic",
+            )
+        if row.next_offset > part.high_watermark:
+            raise OffsetOutOfRange(
+                "the version has read further than the log now reaches",
+                topic=row.topic,
+                partition=row.partition,
+                offset=row.next_offset,
+                log_end=part.high_watermark,
+                hint="the log lost records; replay a new version from what is left",
+            )
+        if row.next_offset < part.log_start:
+            raise HistoryTruncated(
+                "records that this version has not read yet are gone",
+                topic=row.topic,
+                partition=row.partition,
+                offset=row.next_offset,
+                log_start=part.log_start,
+                hint="replay a new version with --allow-truncated",
+            )
+
+
+def check_partitions(
+    found: Collection[PartitionProgress], history: TopicHistory, *, keyed: bool
+) -> None:
+    """Where a key decides the partition, a new partition moves keys away from their rows.
+
+    Raises:
+        PartitionsChanged: the version keeps something per key and the topic has new partitions.
+    """
+    if keyed and len(history.partitions) != len(found):
+        raise PartitionsChanged(
+            "the topic has other partitions than when this version was built",
+            topic=history.topic,
+            then=len(found),
+            now=len(history.partitions),
+            hint="replay a new version: keys now lie in other partitions",
+        )

@@ -1,0 +1,259 @@
+"""A tenure: partitions in one worker's hands, from their claim until it gives them up.
+
+Fetching runs in the reader's thread and committing in another, so that while PostgreSQL takes
+one checkpoint the next is being folded. At most one checkpoint is under way: its order is the
+order of the log. Replays and live work are the same loop; a replay's partitions have an end.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Collection, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import dataclass, field
+from functools import partial
+
+import polars as pl
+from sqlalchemy import Engine
+
+from kappa.avro.decode import BatchDecoder
+from kappa.config import KafkaSettings
+from kappa.failpoints import reach
+from kappa.log.reader import LogReader
+from kappa.log.records import RawBatch
+from kappa.processing.events import Fold
+from kappa.runtime.checkpoint import Checkpoint
+from kappa.runtime.job import Report, Rhythm
+from kappa.runtime.keys import read_keys
+from kappa.runtime.lasting import commit_lasting
+from kappa.runtime.pace import Pace
+from kappa.runtime.partition import PartitionRun
+from kappa.tables import dead_letters
+from kappa.tables.finality import Partition, Span
+from kappa.tables.layout import Layout
+from kappa.tables.remerge import Remerge
+
+SHORTEST_STRIDE = 8_192
+"""Records folded at once, at least, unless a checkpoint comes first."""
+
+_LOOK_S = 0.2
+"""How long to wait for records before looking whether to stop."""
+
+Listener = Callable[[Report], None]
+
+
+@dataclass(frozen=True)
+class Terms:
+    """What does not change during a tenure.
+
+    Attributes:
+        building: whether rows are appended to a table without keys, or merged into one.
+        ends: up to where the version's partitions are being read, whoever does, and which of
+            them may be silent; asked at every checkpoint.
+        patience_s: how long a commit waits for a database that is lost.
+    """
+
+    kafka: KafkaSettings
+    layout: Layout
+    remerge: Remerge | None
+    building: bool
+    rhythm: Rhythm
+    ends: Callable[[], tuple[Collection[Span], Collection[Partition]]]
+    patience_s: float
+
+
+@dataclass
+class Spent:
+    """Where the time went so far, in seconds: waiting for records, folding, waiting for commits.
+
+    ``waits_for`` names what is waited for at the moment; None while folding.
+    """
+
+    fetch_s: float = 0.0
+    fold_s: float = 0.0
+    commit_s: float = 0.0
+    waits_for: str | None = None
+    since: float = field(default_factory=time.monotonic)
+
+    def turn(self, waits_for: str | None) -> None:
+        """Something else begins."""
+        now = time.monotonic()
+        took, self.since = now - self.since, now
+        if self.waits_for == "records":
+            self.fetch_s += took
+        elif self.waits_for == "database":
+            self.commit_s += took
+        else:
+            self.fold_s += took
+        self.waits_for = waits_for
+
+
+class Tenure:
+    """Reads, folds and commits the partitions of ``runs`` until told to stop, or at their ends."""
+
+    def __init__(
+        self,
+        terms: Terms,
+        runs: Sequence[PartitionRun],
+        reader: LogReader,
+        decoder: BatchDecoder,
+        fold: Fold,
+        engine: Engine,
+        listener: Listener,
+        spent: Spent | None = None,
+    ) -> None:
+        self.runs = runs
+        self.committed = {run.place.partition: run.position for run in runs}
+        self._terms = terms
+        self._reader = reader
+        self._decoder = decoder
+        self._fold = fold
+        self._engine = engine
+        self._listener = listener
+        self._spent = spent or Spent()
+        self._pace = Pace(terms.rhythm.rate_limit)
+        self._dead: list[pl.DataFrame] = []
+        self._since = 0
+        self._bytes = 0
+        self._first: float | None = None
+        self._committing: Future[None] | None = None
+
+    def run(self, stopping: Callable[[], bool]) -> None:
+        """Goes on until ``stopping`` or until every partition is at its end, then commits.
+
+        Raises:
+            Fenced: somebody else claimed a partition; what was not committed is dropped.
+            KappaError: reading, decoding or committing failed; what was committed stays.
+        """
+        self._spent.turn(None)
+        with ThreadPoolExecutor(1, thread_name_prefix="commit") as committer:
+            while not stopping() and (left := [run for run in self.runs if not run.finished]):
+                self._pace.spend(self._step(left), stopping)
+                if self._due():
+                    self._checkpoint(committer)
+            self._checkpoint(committer)
+            self._settle()
+
+    def _step(self, left: list[PartitionRun]) -> int:
+        """Folds a stretch of one partition and counts its records; waits where there is none.
+
+        The partition that is furthest behind in event time goes next: partitions stay in step
+        and a window's partials meet in memory, not in the database. One without an end may have
+        nothing to say for long, so then the next takes its turn.
+        """
+        order = sorted(left, key=lambda run: run.behind)
+        turns = order[:1] if order[0].target is not None else order
+        for run in turns:
+            raw = run.waiting or self._reader.next(run.place, 0)
+            if raw is not None:
+                raw, run.waiting = raw.cut(self._stride(len(left)))
+                self._take(run, raw)
+                return len(raw.values)
+            if run.target is not None and self._reader.ended(run.place):
+                run.position = run.target  # only markers or aborted records were left
+                return 0
+        self._spent.turn("records")
+        self._reader.wait([run.place for run in turns], self._patience())
+        self._spent.turn(None)
+        return 0
+
+    def _patience(self) -> float:
+        """How long to wait for records: until a checkpoint is due, and not for long."""
+        if self._first is None:
+            return _LOOK_S
+        due = self._first + self._terms.rhythm.delay_s
+        return min(max(due - time.monotonic(), 0.0), _LOOK_S)
+
+    def _stride(self, partitions: int) -> int:
+        """How many records of one partition to fold before looking who is furthest behind.
+
+        Long strides are cheap. Near a checkpoint they get shorter: what partitions are apart
+        then are windows written in several parts, to be merged when the build ends.
+        """
+        left = self._terms.rhythm.batch_size - self._since
+        return max(min(left, max(left // (2 * partitions), SHORTEST_STRIDE)), 1)
+
+    def _take(self, run: PartitionRun, raw: RawBatch) -> None:
+        reach("fetched")
+        keys_at = partial(read_keys, self._terms.kafka, run.topic_id, run.place)
+        dead = run.fold(raw, self._decoder, self._fold, keys_at)
+        reach("folded")
+        if len(dead):
+            self._dead.append(dead)
+        self._since += len(raw.values)
+        self._bytes += raw.value_bytes
+        if self._first is None:
+            self._first = time.monotonic()
+
+    def _due(self) -> bool:
+        rhythm = self._terms.rhythm
+        return (
+            self._since >= rhythm.batch_size
+            or self._bytes >= rhythm.batch_bytes
+            or self._fold.full
+            or (self._first is not None and time.monotonic() - self._first >= rhythm.delay_s)
+        )
+
+    def _checkpoint(self, committer: ThreadPoolExecutor) -> None:
+        self._since, self._bytes, self._first = 0, 0, None
+        if all(run.settled for run in self.runs):
+            return
+        changes = self._fold.flush()
+        late = _by_partition(changes.late)
+        steps = [
+            step for run in self.runs if (step := run.checkpoint(late.get(run.place.partition, 0)))
+        ]
+        dead, self._dead = self._dead, []
+        spans, silent = self._terms.ends()
+        checkpoint = Checkpoint(
+            advances=[advance for advance, _ in steps],
+            changes=changes,
+            dead=pl.concat(dead) if dead else pl.DataFrame(schema=dead_letters.FRAME_SCHEMA),
+            building=self._terms.building,
+            remerge=self._terms.remerge,
+            spans=spans,
+            silent=silent,
+        )
+        size = sum(size for _, size in steps)
+        self._settle()
+        self._committing = committer.submit(self._commit, checkpoint, size)
+
+    def _settle(self) -> None:
+        """Waits for the checkpoint under way; raises what it raised."""
+        if self._committing is not None:
+            self._spent.turn("database")
+            try:
+                self._committing.result()
+            finally:
+                self._committing = None
+                self._spent.turn(None)
+            self._fold.settled()
+
+    def _commit(self, checkpoint: Checkpoint, size_bytes: int) -> None:
+        began = time.monotonic()
+        terms = self._terms
+        written = commit_lasting(
+            self._engine, terms.layout, checkpoint, patience_s=terms.patience_s
+        )
+        advances = checkpoint.advances
+        self.committed |= {a.partition: a.new_offset for a in advances}
+        self._listener(
+            Report(
+                offsets=sum(a.new_offset - a.old_offset for a in advances),
+                records=sum(a.records for a in advances),
+                late=sum(a.late for a in advances),
+                dead=sum(a.dead for a in advances),
+                filtered=sum(a.filtered for a in advances),
+                size_bytes=size_bytes,
+                rows=written.rows,
+                corrections=written.corrections,
+                commit_s=time.monotonic() - began,
+            )
+        )
+
+
+def _by_partition(late: pl.DataFrame | None) -> dict[int, int]:
+    """How many of the late records are of each partition."""
+    if late is None:
+        return {}
+    return dict(late["_partition"].value_counts().iter_rows())
