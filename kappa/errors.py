@@ -44,6 +44,7 @@
     │   └── Fenced                 somebody else has claimed the partition since
     ├── ReplayError
     │   ├── WorkerDied             a worker process ended before its partitions did
+    │   ├── Stalled                the log goes on and a worker does not
     │   └── DataRefused            PostgreSQL refused values that were checked before
     └── DevError                   the development Kafka or PostgreSQL
 
@@ -246,6 +247,10 @@ class ReplayError(KappaError):
 
 
 class WorkerDied(ReplayError):
+    pass
+
+
+class Stalled(ReplayError):
     pass
 
 

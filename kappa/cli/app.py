@@ -29,6 +29,7 @@ class Commands(TyperGroup):
         "produce",
         "processors",
         "replay",
+        "run",
         "promote",
         "status",
     )

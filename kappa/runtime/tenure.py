@@ -66,13 +66,14 @@ class Terms:
 class Spent:
     """Where the time went so far, in seconds: waiting for records, folding, waiting for commits.
 
-    ``waits_for`` names what is waited for at the moment; None while folding.
+    ``waits_for`` names what is waited for at the moment; None while folding, and ``work``
+    between two tenures.
     """
 
     fetch_s: float = 0.0
     fold_s: float = 0.0
     commit_s: float = 0.0
-    waits_for: str | None = None
+    waits_for: str | None = "work"
     since: float = field(default_factory=time.monotonic)
 
     def turn(self, waits_for: str | None) -> None:
@@ -83,7 +84,7 @@ class Spent:
             self.fetch_s += took
         elif self.waits_for == "database":
             self.commit_s += took
-        else:
+        elif self.waits_for is None:
             self.fold_s += took
         self.waits_for = waits_for
 
@@ -118,6 +119,11 @@ class Tenure:
         self._first: float | None = None
         self._committing: Future[None] | None = None
 
+    @property
+    def buffered_bytes(self) -> int:
+        """Fetched and not folded yet, as fetched."""
+        return self._reader.buffered_bytes
+
     def run(self, stopping: Callable[[], bool]) -> None:
         """Goes on until ``stopping`` or until every partition is at its end, then commits.
 
@@ -125,10 +131,18 @@ class Tenure:
             Fenced: somebody else claimed a partition; what was not committed is dropped.
             KappaError: reading, decoding or committing failed; what was committed stays.
         """
+        try:
+            self._run(stopping)
+        finally:
+            self._spent.turn("work")
+
+    def _run(self, stopping: Callable[[], bool]) -> None:
         self._spent.turn(None)
         with ThreadPoolExecutor(1, thread_name_prefix="commit") as committer:
             while not stopping() and (left := [run for run in self.runs if not run.finished]):
                 self._pace.spend(self._step(left), stopping)
+                if self._committing is not None and self._committing.done():
+                    self._settle()
                 if self._due():
                     self._checkpoint(committer)
             self._checkpoint(committer)

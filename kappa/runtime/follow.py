@@ -1,0 +1,296 @@
+"""A worker that follows a version: whatever its group hands it, it claims, reads and commits.
+
+Each change of what it holds ends one tenure and begins another, which takes positions, epochs,
+open sessions and states from PostgreSQL. So do faults that pass: after them nothing that was in
+memory is trusted.
+"""
+
+from __future__ import annotations
+
+import os
+import socket
+from collections.abc import Callable, Collection
+from dataclasses import dataclass, replace
+
+from sqlalchemy import Engine
+
+from kappa.config import Settings, require_kafka, require_postgres
+from kappa.errors import (
+    BrokerUnavailable,
+    DatabaseUnavailable,
+    Deadlock,
+    Fenced,
+    IllegalTransition,
+    LockTimeout,
+    RegistryUnavailable,
+    UnknownSchema,
+)
+from kappa.log.ends import EndsWatch
+from kappa.log.history import TopicHistory, require_complete, topic_history
+from kappa.log.membership import Holding, Membership
+from kappa.plugins import find, load
+from kappa.registry.topic import TopicRegistry
+from kappa.runtime.assembly import Assembly, assemble, registry_of
+from kappa.runtime.checks import check_partitions, check_positions, unread
+from kappa.runtime.job import Rhythm
+from kappa.runtime.processes import Desk
+from kappa.runtime.pulse import Note
+from kappa.runtime.tenure import Terms
+from kappa.runtime.watchdog import Watchdog
+from kappa.runtime.worker import taken_over
+from kappa.tables import progress
+from kappa.tables.engine import connect
+from kappa.tables.finality import Partition, Span
+from kappa.tables.progress import NewPartition, PartitionProgress
+from kappa.versions import records
+from kappa.versions.keyed_layout import check_state
+from kappa.versions.lifecycle import State
+
+PASSING = (
+    BrokerUnavailable,
+    DatabaseUnavailable,
+    Deadlock,
+    LockTimeout,
+    RegistryUnavailable,
+    UnknownSchema,
+)
+"""What may be over when it is tried again. A schema may be registered after its first record."""
+
+_FIRST_PAUSE_S, _LONGEST_PAUSE_S = 0.25, 10.0
+_FENCED_PAUSE_S = 2.0
+"""Longer than a heartbeat: whoever lost a partition without noticing learns it meanwhile."""
+_COMMIT_PATIENCE_S = 3600.0
+"""The watchdog decides when waiting for the database is no longer sensible, not the commit."""
+_DRAINING_LOOK_S = 0.2
+
+
+@dataclass(frozen=True)
+class Following:
+    """Which version a worker follows, and how."""
+
+    settings: Settings
+    name: str
+    version: int
+    rhythm: Rhythm
+
+    @property
+    def group(self) -> str:
+        """The consumer group that shares the version's partitions out."""
+        return f"kappa.{self.name}.v{self.version}"
+
+    @property
+    def owner(self) -> str:
+        return f"{socket.gethostname()}:{os.getpid()}"
+
+
+class Departed(Exception):
+    """The version is retired: there is nothing left to follow. It never leaves this module."""
+
+
+def follow(task: Following, desk: Desk) -> None:
+    """Follows the version until the parent says stop or the version is retired.
+
+    Raises:
+        KappaError: something that does not pass by waiting.
+    """
+    try:
+        _Follower(task, desk).run()
+    except Departed:
+        return
+
+
+class _Follower:
+    def __init__(self, task: Following, desk: Desk) -> None:
+        self._task = task
+        self._desk = desk
+        self._kafka = require_kafka(task.settings)
+        self._pause_s = _FIRST_PAUSE_S
+
+    def run(self) -> None:
+        registry, assembly = self._assembled()
+        task = self._task
+        with (
+            EndsWatch(self._kafka, assembly.topic) as ends,
+            Membership(self._kafka, task.group, assembly.topic) as membership,
+            Watchdog(assembly.topic, ends, membership, self._desk) as watchdog,
+        ):
+            while not self._desk.stopping.is_set():
+                held = membership.take()
+                if held.partitions:
+                    self._work(assembly, registry, ends, membership, watchdog, held)
+                membership.released(held)
+                if not held.partitions:
+                    membership.wait(held, _FIRST_PAUSE_S)
+
+    def _assembled(self) -> tuple[TopicRegistry, Assembly]:
+        """The version put together as it was when it was made, once the servers answer."""
+        while True:
+            try:
+                return self._assemble()
+            except PASSING:
+                self._rest()
+            if self._desk.stopping.is_set():
+                raise Departed
+
+    def _assemble(self) -> tuple[TopicRegistry, Assembly]:
+        task = self._task
+        loaded = load(find(task.name, task.version))
+        registry = registry_of(task.settings)
+        engine = connect(require_postgres(task.settings))
+        try:
+            with engine.connect() as connection:
+                record = records.require(connection, task.name, task.version)
+        finally:
+            engine.dispose()
+        assembly = assemble(loaded, registry, record.reader_schema_id)
+        records.check_identity(record, assembly.fingerprint)
+        check_state(record.layout, assembly.layout)
+        return registry, replace(assembly, layout=record.layout)
+
+    def _work(
+        self,
+        assembly: Assembly,
+        registry: TopicRegistry,
+        ends: EndsWatch,
+        membership: Membership,
+        watchdog: Watchdog,
+        held: Holding,
+    ) -> None:
+        """One tenure over what is held, and the pause after it, if one is due."""
+
+        def stopping() -> bool:
+            return (
+                self._desk.stopping.is_set()
+                or not membership.stands(held)
+                or watchdog.wants_new_client
+            )
+
+        try:
+            found = self._prepared(assembly, stopping)
+            if found is None:
+                return
+            terms = self._terms(assembly, ends, found)
+            places: dict[Partition, int | None] = {
+                (assembly.topic, number): None for number in sorted(held.partitions)
+            }
+            with taken_over(
+                self._task.settings,
+                assembly,
+                registry,
+                terms,
+                places,
+                self._task.owner,
+                self._desk.send,
+                watchdog.spent,
+            ) as tenure:
+                watchdog.watch(tenure)
+                self._pause_s = _FIRST_PAUSE_S
+                try:
+                    tenure.run(stopping)
+                finally:
+                    watchdog.watch(None)
+        except Fenced as error:
+            membership.released(held)
+            self._fenced(error, membership, held)
+        except PASSING as error:
+            membership.released(held)
+            watchdog.told(error)
+            self._rest()
+
+    def _prepared(
+        self, assembly: Assembly, stopping: Callable[[], bool]
+    ) -> tuple[PartitionProgress, ...] | None:
+        """Looks whether the version may go on, and registers new partitions of its topic.
+
+        Returns:
+            Its positions; None where the version takes no input for now, and ``stopping`` said so.
+
+        Raises:
+            Departed: it is retired.
+            KappaError: the log is not the one it was built from.
+        """
+        engine = connect(require_postgres(self._task.settings))
+        try:
+            while (state := self._state(engine)) is State.DRAINING:
+                if stopping() or self._desk.stopping.wait(_DRAINING_LOOK_S):
+                    return None
+            if state is State.RETIRED:
+                raise Departed
+            if state in (State.BUILDING, State.FAILED):
+                raise IllegalTransition(
+                    f"{self._task.name} version {self._task.version} is {state.value}, not built",
+                    hint=f"kappa replay {self._task.name} --version {self._task.version}",
+                )
+            history = topic_history(self._kafka, assembly.topic)
+            return self._registered(engine, assembly, history)
+        finally:
+            engine.dispose()
+
+    def _state(self, engine: Engine) -> State:
+        with engine.connect() as connection:
+            return records.require(connection, self._task.name, self._task.version).state
+
+    def _registered(
+        self, engine: Engine, assembly: Assembly, history: TopicHistory
+    ) -> tuple[PartitionProgress, ...]:
+        name, version = assembly.name, assembly.version
+        with engine.begin() as connection:
+            found = progress.read(connection, name, version)
+            check_positions(found, history)
+            check_partitions(found, history, keyed=assembly.bound.keyed)
+            new = unread(found, history)
+            if not new.partitions:
+                return found
+            require_complete(new, accept_compacted=assembly.accepts_compacted)
+            progress.register(
+                connection,
+                name,
+                version,
+                [
+                    NewPartition(part.topic, part.partition, part.topic_id, part.log_start)
+                    for part in new.partitions
+                ],
+            )
+            self._desk.send(
+                Note(
+                    "the topic has new partitions: keys may have moved to them, so records of one"
+                    " key are no longer in the order in which they were published",
+                    {"topic": history.topic, "partitions": len(history.partitions)},
+                )
+            )
+            return progress.read(connection, name, version)
+
+    def _terms(
+        self, assembly: Assembly, watch: EndsWatch, found: Collection[PartitionProgress]
+    ) -> Terms:
+        topic = assembly.topic
+        places = [(row.topic, row.partition) for row in found]
+
+        def ends() -> tuple[Collection[Span], Collection[Partition]]:
+            latest = watch.latest.by_partition
+            return [(topic, number, end) for number, end in latest.items()], places
+
+        return Terms(
+            kafka=self._kafka,
+            layout=assembly.layout,
+            remerge=assembly.bound.remerge,
+            building=False,
+            rhythm=self._task.rhythm,
+            ends=ends,
+            patience_s=_COMMIT_PATIENCE_S,
+        )
+
+    def _fenced(self, error: Fenced, membership: Membership, held: Holding) -> None:
+        """A promote bumps epochs and leaves the owner; another owner is another worker.
+
+        Then the group has decided anew, or is about to, and claiming at once would take back
+        what was rightly taken.
+        """
+        owner = error.detail.get("owner_now")
+        if owner is not None and owner != self._task.owner:
+            membership.wait(held, _FENCED_PAUSE_S)
+
+    def _rest(self) -> None:
+        """Waits a little longer each time."""
+        self._desk.stopping.wait(self._pause_s)
+        self._pause_s = min(self._pause_s * 2, _LONGEST_PAUSE_S)

@@ -1,0 +1,156 @@
+"""Nothing stalls silently: a thread that compares where the log is with where a worker is.
+
+The ends of the log are asked for by a client of its own. When they move and the worker's
+committed positions do not, its clients are built anew; when that does not help, the process
+ends with a named error, and whoever started it starts another.
+"""
+
+from __future__ import annotations
+
+import os
+import threading
+import time
+from types import TracebackType
+from typing import Self
+
+import psutil
+
+from kappa.errors import KappaError, Stalled
+from kappa.log.ends import EndsWatch
+from kappa.log.membership import Membership
+from kappa.runtime.processes import Desk, Ended
+from kappa.runtime.pulse import Pulse, Standing
+from kappa.runtime.tenure import Spent, Tenure
+
+REBUILD_AFTER_S = 15.0
+"""Without progress, while there is something to read, before clients are built anew."""
+END_AFTER_S = 45.0
+"""Without progress before the process ends."""
+DATABASE_AFTER_S = 90.0
+"""The same while a commit is under way: a database that is paused can come back with it."""
+_EVERY_S = 1.0
+EXIT_STATUS = 70
+
+
+class Watchdog:
+    """Watches one worker and reports its pulse. A context manager.
+
+    Args:
+        topic: the topic whose partitions the worker reads.
+    """
+
+    def __init__(self, topic: str, ends: EndsWatch, membership: Membership, desk: Desk) -> None:
+        self.spent = Spent()
+        self.wants_new_client = False
+        self._topic = topic
+        self._ends = ends
+        self._membership = membership
+        self._desk = desk
+        self._tenure: Tenure | None = None
+        self._error: KappaError | None = None
+        self._moved_at: dict[int, tuple[int, float]] = {}
+        self._memory = psutil.Process()
+        self._stop = threading.Event()
+        self._thread = threading.Thread(target=self._run, name="kappa-watchdog", daemon=True)
+        self._thread.start()
+
+    def watch(self, tenure: Tenure | None) -> None:
+        """A tenure has begun, or (None) the last one is over."""
+        self._tenure = tenure
+        if tenure is not None:
+            self.wants_new_client = False
+            self._error = None
+
+    def told(self, error: KappaError) -> None:
+        """What the worker waits out."""
+        self._error = error
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self._stop.set()
+        self._thread.join()
+
+    def _run(self) -> None:
+        while not self._stop.wait(_EVERY_S):
+            tenure = self._tenure
+            self._send(tenure)
+            if tenure is None:
+                self._moved_at.clear()
+            else:
+                self._membership.advise(tenure.committed)
+                self._judge(tenure)
+
+    def _send(self, tenure: Tenure | None) -> None:
+        spent = self.spent
+        self._desk.send(
+            Pulse(
+                state=self._state(tenure),
+                standing=() if tenure is None else self._standing(tenure),
+                fetch_s=spent.fetch_s,
+                fold_s=spent.fold_s,
+                commit_s=spent.commit_s,
+                buffered_bytes=0 if tenure is None else tenure.buffered_bytes,
+                resident_bytes=self._memory.memory_info().rss,
+                error=self._error or self._ends.latest.error,
+            )
+        )
+
+    def _state(self, tenure: Tenure | None) -> str:
+        if self._error is not None or self._ends.latest.error is not None:
+            return "waiting"
+        if tenure is not None:
+            return "following"
+        return "idle" if self._membership.joined else "joining"
+
+    def _standing(self, tenure: Tenure) -> tuple[Standing, ...]:
+        ends = self._ends.latest.by_partition
+        return tuple(
+            Standing(
+                topic=run.place.topic,
+                partition=run.place.partition,
+                next_offset=tenure.committed[run.place.partition],
+                end=ends.get(run.place.partition),
+                max_event_time=run.clock.max_event_time,
+            )
+            for run in tenure.runs
+        )
+
+    def _judge(self, tenure: Tenure) -> None:
+        """How long the partition that waits longest has had something to read and not moved."""
+        now = time.monotonic()
+        ends = self._ends.latest.by_partition
+        waits: list[tuple[float, int]] = []
+        for number, position in list(tenure.committed.items()):
+            stood, since = self._moved_at.get(number, (position, now))
+            if stood != position or ends.get(number, 0) <= position:
+                since = now
+            self._moved_at[number] = (position, since)
+            waits.append((now - since, number))
+        longest, number = max(waits, default=(0.0, -1))
+        in_database = self.spent.waits_for == "database"
+        if longest > (DATABASE_AFTER_S if in_database else END_AFTER_S):
+            self._end(longest, number, tenure)
+        elif longest > REBUILD_AFTER_S:
+            self.wants_new_client = True
+
+    def _end(self, seconds: float, number: int, tenure: Tenure) -> None:
+        waits_for = self.spent.waits_for
+        error = Stalled(
+            "the log goes on and this worker does not",
+            topic=self._topic,
+            partition=number,
+            offset=tenure.committed[number],
+            log_end=self._ends.latest.by_partition.get(number),
+            seconds=round(seconds),
+            waits_for=waits_for or "its own processing",
+            hint="a handler that never returns, or a connection that hangs: see its log",
+        )
+        self._desk.send(Ended(error))
+        os._exit(EXIT_STATUS)
