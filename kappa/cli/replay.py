@@ -27,6 +27,14 @@ def command(
     batch_size: Annotated[
         int, typer.Option(min=1, help="Records between two checkpoints, at most.")
     ] = DEFAULT_BATCH_SIZE,
+    rate_limit: Annotated[
+        float | None,
+        typer.Option(min=1, help="Records per second, so that live work is not starved."),
+    ] = None,
+    join: Annotated[
+        bool,
+        typer.Option("--join", help="Share the replay with every other process that joins it."),
+    ] = False,
     allow_truncated: Annotated[
         bool,
         typer.Option(help="Build although history is incomplete; recorded for good."),
@@ -43,6 +51,8 @@ def command(
 
     Example: kappa replay revenue --version 2 --workers 2
     """
+    if join and workers > 1:
+        raise typer.BadParameter("with --join, start the command once for each worker")
     settings = config.load()
     if dry_run:
         planned = plan_replay(settings, name, version, allow_truncated=allow_truncated)
@@ -68,6 +78,8 @@ def command(
             workers=workers,
             batch_size=batch_size,
             allow_truncated=allow_truncated,
+            rate_limit=rate_limit,
+            shared=join,
             on_plan=on_plan,
             on_progress=on_progress,
         )

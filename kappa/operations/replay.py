@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 from kappa.config import Settings
 from kappa.runtime.job import Report
+from kappa.runtime.join import join
 from kappa.runtime.plan import Plan, plan
 from kappa.runtime.replay import DEFAULT_BATCH_SIZE, execute
 
@@ -67,10 +68,18 @@ def replay(
     workers: int,
     batch_size: int,
     allow_truncated: bool,
+    rate_limit: float | None = None,
+    shared: bool = False,
     on_plan: Callable[[PlannedReplay], None],
     on_progress: Callable[[int], None],
 ) -> Replayed:
-    """Replays a version; ``on_progress`` hears how many offsets each checkpoint passed.
+    """Replays a version; ``on_progress`` hears how many offsets were passed since it last did.
+
+    Args:
+        workers: processes; one if the replay is ``shared``.
+        batch_size: records between two checkpoints, at most.
+        rate_limit: records per second, at most on average; of this command.
+        shared: whether other processes and hosts take part, by the same command.
 
     Raises:
         KappaError: a refusal, or a fault on the way; run again, it goes on from there.
@@ -81,7 +90,16 @@ def replay(
     def listen(report: Report) -> None:
         on_progress(report.offsets)
 
-    finished = execute(planned, workers=workers, batch_size=batch_size, listener=listen)
+    if shared:
+        finished = join(planned, batch_size=batch_size, rate_limit=rate_limit, listener=on_progress)
+    else:
+        finished = execute(
+            planned,
+            workers=workers,
+            batch_size=batch_size,
+            rate_limit=rate_limit,
+            listener=listen,
+        )
     read = finished.read
     return Replayed(
         processor=planned.assembly.name,

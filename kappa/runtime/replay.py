@@ -75,21 +75,26 @@ def execute(
 
     try:
         with engine.begin() as connection:
-            _begin(connection, plan)
+            begin(connection, plan)
         jobs = _jobs(plan, workers, batch_size, rate_limit)
         if jobs:
             run_jobs(jobs, plan.assembly, plan.registry, listen)
-        _check_history_after(plan)
+        check_history_after(plan)
         seconds = time.monotonic() - began
-        state, rows = _finish(engine, plan, seconds)
+        state, rows = finish(engine, plan, seconds)
     finally:
         engine.dispose()
     seconds = time.monotonic() - began
-    return Finished(state, total, rows, seconds, (*plan.warnings, *_outlasted(plan, seconds)))
+    return Finished(state, total, rows, seconds, (*plan.warnings, *outlasted(plan, seconds)))
 
 
-def _outlasted(plan: Plan, seconds: float) -> tuple[str, ...]:
-    """A tombstone removed before it was read leaves its row standing."""
+def owner() -> str:
+    """This process, for people who look at the offset rows."""
+    return f"{socket.gethostname()}:{os.getpid()}"
+
+
+def outlasted(plan: Plan, seconds: float) -> tuple[str, ...]:
+    """A warning where a tombstone may have been removed before it was read, so its row stands."""
     taken_ms = (plan.begun_s + seconds) * 1000
     if not plan.history.compacted or taken_ms < plan.history.delete_retention_ms:
         return ()
@@ -99,7 +104,7 @@ def _outlasted(plan: Plan, seconds: float) -> tuple[str, ...]:
     )
 
 
-def _begin(connection: Connection, plan: Plan) -> None:
+def begin(connection: Connection, plan: Plan) -> None:
     """Makes the version, or goes on with it, and registers the partitions it does not know."""
     name, version = plan.assembly.name, plan.assembly.version
     if plan.state is None:
@@ -158,7 +163,7 @@ def _jobs(plan: Plan, workers: int, batch_size: int, rate_limit: float | None) -
     places = tuple((span.topic, span.partition, span.end) for span in waiting)
     # What is still being built has ends of its own, past which there may be more to read.
     silent = [span for span in plan.spans if span.end == span.start and not plan.building]
-    owner = f"{socket.gethostname()}:{os.getpid()}"
+    mine = owner()
     return [
         Job(
             settings=plan.settings,
@@ -169,7 +174,7 @@ def _jobs(plan: Plan, workers: int, batch_size: int, rate_limit: float | None) -
             targets=tuple(span.end for span in share),
             building=plan.building,
             rhythm=rhythm,
-            owner=owner,
+            owner=mine,
             layout=plan.assembly.layout,
             spans=places,
             silent=tuple((span.topic, span.partition) for span in silent),
@@ -178,8 +183,12 @@ def _jobs(plan: Plan, workers: int, batch_size: int, rate_limit: float | None) -
     ]
 
 
-def _check_history_after(plan: Plan) -> None:
-    """The topic that was read is still the one that was looked at."""
+def check_history_after(plan: Plan) -> None:
+    """Passes if the topic that was read is still the one that was looked at.
+
+    Raises:
+        TopicRecreated: it is not.
+    """
     after = topic_history(require_kafka(plan.settings), plan.assembly.topic)
     if after.topic_id != plan.history.topic_id:
         raise TopicRecreated(
@@ -189,14 +198,18 @@ def _check_history_after(plan: Plan) -> None:
         )
 
 
-def _finish(engine: Engine, plan: Plan, seconds: float) -> tuple[State, int]:
-    """Makes the tables' keys and the version ready; counts rows of one that already was."""
+def finish(engine: Engine, plan: Plan, seconds: float) -> tuple[State, int]:
+    """Makes the tables' keys and the version ready; counts rows of one that already is.
+
+    One process at a time: another that shares the replay may have come first.
+    """
     assembly = plan.assembly
     with engine.begin() as connection:
+        state = records.hold(connection, assembly.name, assembly.version)
         reached = progress.read(connection, assembly.name, assembly.version)
         _check_reached(reached, assembly)
         rows = build.finish(connection, assembly.layout, assembly.bound.remerge)
-        if plan.building:
+        if plan.building and state is State.BUILDING:
             records.make_ready(
                 connection,
                 assembly.name,
@@ -206,9 +219,7 @@ def _finish(engine: Engine, plan: Plan, seconds: float) -> tuple[State, int]:
                 partitions=reached,
             )
             return State.READY, rows
-        record = records.find(connection, assembly.name, assembly.version)
-        assert record is not None
-        return record.state, rows
+        return state, rows
 
 
 def _check_reached(reached: tuple[PartitionProgress, ...], assembly: Assembly) -> None:

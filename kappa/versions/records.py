@@ -168,12 +168,11 @@ def check_identity(record: VersionRecord, fingerprint: str) -> None:
         )
 
 
-def transition(conn: Connection, processor: str, version: int, to: State) -> State:
-    """Moves a version to another state, its row locked; returns the state it was in.
+def hold(conn: Connection, processor: str, version: int) -> State:
+    """The state of a version, which stays as it is until the transaction ends.
 
     Raises:
         UnknownVersion: it is not recorded.
-        IllegalTransition: the step is not allowed.
     """
     locked = sa.select(_version.c.state).where(_is(processor, version)).with_for_update()
     state = conn.scalar(locked)
@@ -181,7 +180,17 @@ def transition(conn: Connection, processor: str, version: int, to: State) -> Sta
         raise UnknownVersion(
             f"{processor} has no version {version}", hint=f"kappa replay {processor}"
         )
-    now = State(state)
+    return State(state)
+
+
+def transition(conn: Connection, processor: str, version: int, to: State) -> State:
+    """Moves a version to another state, its row locked; returns the state it was in.
+
+    Raises:
+        UnknownVersion: it is not recorded.
+        IllegalTransition: the step is not allowed.
+    """
+    now = hold(conn, processor, version)
     check_transition(processor, version, now, to)
     values: dict[str, Any] = {"state": to.value}
     if to is State.RETIRED:

@@ -1,0 +1,187 @@
+"""``kappa run`` as a process, or several: it follows, stops when asked, and takes over."""
+
+from __future__ import annotations
+
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import psycopg
+import pytest
+
+from kappa.config import Settings
+from tests.conftest import Finished
+from tests.orders import Shop, open_shop, orders, publish
+
+Kappa = Callable[..., Finished]
+Plugin = Callable[[str, str], None]
+Unique = Callable[[str], str]
+
+COUNT = 600
+PATIENCE_S = 60
+
+
+class Site:
+    """A shop, its database, and kappa processes beside the test."""
+
+    def __init__(
+        self, shop: Shop, database: str, settings: Settings, env: dict[str, str], directory: Path
+    ) -> None:
+        self.shop = shop
+        self.directory = directory
+        self._database = database
+        self._settings = settings
+        self._env = env
+
+    def publish(self, count: int, seed: int) -> None:
+        publish(self._settings, self.shop.topic, self.directory, orders(count, seed=seed))
+
+    @contextmanager
+    def running(self, *args: str) -> Iterator[subprocess.Popen[bytes]]:
+        """``kappa ARGS…``, killed at the end if it is still there."""
+        process = subprocess.Popen(
+            [sys.executable, "-m", "kappa", *args],
+            cwd=self.directory,
+            env=self._env,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+        )
+        try:
+            yield process
+        finally:
+            process.kill()
+            process.communicate()
+
+    def query(self, text: str) -> list[tuple[object, ...]]:
+        with psycopg.connect(self._database) as connection:
+            return connection.execute(text).fetchall()
+
+    def execute(self, text: str) -> None:
+        with psycopg.connect(self._database) as connection:
+            connection.execute(text)
+
+    def position(self, version: int = 1) -> int:
+        """Offsets passed in all partitions, and the table's records: they are always the same."""
+        ((passed,),) = self.query(
+            f"SELECT sum(next_offset)::bigint FROM kappa_offset WHERE version = {version}"
+        )
+        assert isinstance(passed, int)
+        return passed
+
+    def counted(self, version: int = 1) -> object:
+        table = f"{self.shop.processor}__v{version}"
+        ((found,),) = self.query(
+            f"SELECT (SELECT sum(orders) FROM {table}) + (SELECT count(*) FROM {table}__late)"
+        )
+        return found
+
+    def owners(self) -> set[object]:
+        return {owner for (owner,) in self.query("SELECT owner FROM kappa_offset")}
+
+    def wait_for(self, position: int, version: int = 1) -> None:
+        wait(lambda: self.position(version) >= position, f"offset {position}")
+
+
+def wait(condition: Callable[[], bool], what: str) -> None:
+    deadline = time.monotonic() + PATIENCE_S
+    while not condition():
+        assert time.monotonic() < deadline, f"waited in vain for {what}"
+        time.sleep(0.05)
+
+
+def stop(process: subprocess.Popen[bytes]) -> int:
+    process.send_signal(signal.SIGTERM)
+    return process.wait(30)
+
+
+@pytest.fixture
+def site(
+    settings: Settings,
+    plugin: Plugin,
+    unique: Unique,
+    database: str,
+    environment: dict[str, str],
+    tmp_path: Path,
+) -> Site:
+    shop = open_shop(settings, plugin, unique, tmp_path, records=orders(COUNT, seed=7))
+    return Site(shop, database, settings, environment, tmp_path)
+
+
+def test_what_is_built_is_followed_and_a_stop_leaves_nothing_half_done(
+    site: Site, kappa: Kappa
+) -> None:
+    with site.running("run") as run:  # begun before there is anything to follow
+        assert kappa("replay", site.shop.processor).code == 0
+        assert kappa("promote", site.shop.processor).code == 0
+        site.publish(COUNT, seed=8)
+        site.wait_for(2 * COUNT)
+        assert site.counted() == 2 * COUNT
+
+        # A promote bumps the epochs: who is fenced takes over from itself.
+        site.execute("UPDATE kappa_offset SET epoch = epoch + 1")
+        site.publish(COUNT, seed=9)
+        site.wait_for(3 * COUNT)
+        assert stop(run) == 0
+    assert site.counted() == site.position() == 3 * COUNT
+
+
+def test_a_retired_version_is_let_go(site: Site, kappa: Kappa) -> None:
+    assert kappa("replay", site.shop.processor).code == 0
+    with site.running("run", site.shop.processor) as run:
+        site.publish(COUNT, seed=8)
+        site.wait_for(2 * COUNT)
+        site.execute("UPDATE kappa_version SET state = 'retired'")
+        assert run.stderr is not None
+        for line in run.stderr:
+            if b"worker ended" in line:
+                break
+        assert run.poll() is None
+        assert stop(run) == 0
+
+
+def test_two_processes_share_and_one_takes_over_when_the_other_is_killed(
+    site: Site, kappa: Kappa
+) -> None:
+    assert kappa("replay", site.shop.processor).code == 0
+    with site.running("run") as first, site.running("run") as second:
+        wait(lambda: len(site.owners()) == 2, "both to hold partitions")
+        site.publish(COUNT, seed=8)
+        site.wait_for(2 * COUNT)
+        second.kill()
+        site.publish(COUNT, seed=9)
+        site.wait_for(3 * COUNT)
+        assert len(site.owners()) == 1
+        assert stop(first) == 0
+    assert site.counted() == 3 * COUNT
+
+
+def test_a_second_signal_ends_at_once(site: Site, kappa: Kappa) -> None:
+    assert kappa("replay", site.shop.processor).code == 0
+    with site.running("run") as run:
+        wait(lambda: site.query("SELECT max(epoch) FROM kappa_offset")[0][0] == 2, "the claim")
+        run.send_signal(signal.SIGTERM)
+        run.send_signal(signal.SIGTERM)
+        assert run.wait(30) in (0, 143)
+    assert site.counted() == COUNT
+
+
+def test_without_the_plugin_there_is_nothing_to_follow(site: Site, kappa: Kappa) -> None:
+    assert kappa("replay", site.shop.processor).code == 0
+    done = kappa("run", env={"PYTHONPATH": ""})
+    assert done.code == 3
+    assert f"no installed processor is called '{site.shop.processor}'" in done.err
+
+
+def test_a_replay_is_shared_by_all_who_join(site: Site, kappa: Kappa) -> None:
+    join = ("replay", site.shop.processor, "--join", "--json", "--batch-size", "50")
+    with site.running(*join) as first, site.running(*join, "--rate-limit", "400") as second:
+        assert (first.wait(60), second.wait(60)) == (0, 0)
+    assert site.counted() == site.position() == COUNT
+    ((state,),) = site.query("SELECT state FROM kappa_version")
+    assert state == "ready"
+    refused = kappa("replay", site.shop.processor, "--join", "--workers", "2")
+    assert refused.code == 2
