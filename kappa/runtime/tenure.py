@@ -10,6 +10,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Collection, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import suppress
 from dataclasses import dataclass, field
 from functools import partial
 
@@ -18,6 +19,7 @@ from sqlalchemy import Engine
 
 from kappa.avro.decode import BatchDecoder
 from kappa.config import KafkaSettings
+from kappa.errors import DatabaseUnavailable
 from kappa.failpoints import reach
 from kappa.log.reader import LogReader
 from kappa.log.records import RawBatch
@@ -28,7 +30,7 @@ from kappa.runtime.keys import read_keys
 from kappa.runtime.lasting import commit_lasting
 from kappa.runtime.pace import Pace
 from kappa.runtime.partition import PartitionRun
-from kappa.tables import dead_letters
+from kappa.tables import dead_letters, finality
 from kappa.tables.finality import Partition, Span
 from kappa.tables.layout import Layout
 from kappa.tables.remerge import Remerge
@@ -38,6 +40,9 @@ SHORTEST_STRIDE = 8_192
 
 _LOOK_S = 0.2
 """How long to wait for records before looking whether to stop."""
+
+_SILENCE_S = 1.0
+"""How often to look whether a partition has become silent."""
 
 Listener = Callable[[Report], None]
 
@@ -117,6 +122,7 @@ class Tenure:
         self._since = 0
         self._bytes = 0
         self._first: float | None = None
+        self._looked_at = time.monotonic()
         self._committing: Future[None] | None = None
 
     @property
@@ -145,6 +151,9 @@ class Tenure:
                     self._settle()
                 if self._due():
                     self._checkpoint(committer)
+                elif self._is_silence_due():
+                    self._looked_at = time.monotonic()
+                    self._committing = committer.submit(self._look_for_silence)
             self._checkpoint(committer)
             self._settle()
 
@@ -231,6 +240,34 @@ class Tenure:
         size = sum(size for _, size in steps)
         self._settle()
         self._committing = committer.submit(self._commit, checkpoint, size)
+
+    def _is_silence_due(self) -> bool:
+        """Whether a partition may have become silent since, and no checkpoint says so.
+
+        While a build goes on no partition counts as silent.
+        """
+        rule = self._terms.layout.finality
+        return (
+            rule is not None
+            and rule.idle_after_ms is not None
+            and not self._terms.building
+            and self._first is None
+            and self._committing is None
+            and time.monotonic() - self._looked_at > _SILENCE_S
+        )
+
+    def _look_for_silence(self) -> None:
+        layout, (spans, silent) = self._terms.layout, self._terms.ends()
+        assert layout.finality is not None
+        with suppress(DatabaseUnavailable), self._engine.begin() as connection:
+            finality.advance(
+                connection,
+                layout.processor,
+                layout.version,
+                layout.finality,
+                spans=spans,
+                silent=silent,
+            )
 
     def _settle(self) -> None:
         """Waits for the checkpoint under way; raises what it raised."""

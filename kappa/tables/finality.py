@@ -101,7 +101,7 @@ def advance(
     """Raises the stored moment to what the partitions' committed event times allow.
 
     ``spans`` are the partitions with something to read, whoever reads them; ``silent`` those
-    known to have nothing.
+    that have nothing to read once they are at the end of their span.
     """
     named = sorted(silent) if rule.idle_after_ms is not None else []
     conn.execute(
@@ -135,6 +135,11 @@ WHERE o.processor = :p AND o.version = :v
   AND NOT (
     (o.topic, o.partition) IN (
         SELECT * FROM unnest(CAST(:topics AS text[]), CAST(:partitions AS int[])))
+    AND o.next_offset >= ALL (
+        SELECT span.last FROM unnest(
+            CAST(:span_topics AS text[]), CAST(:span_partitions AS int[]),
+            CAST(:span_ends AS bigint[])) AS span (topic, partition, last)
+        WHERE span.topic = o.topic AND span.partition = o.partition)
     AND o.updated_at < now() - :idle * interval '1 millisecond')
 HAVING count(*) > 0 AND bool_and(o.max_event_time IS NOT NULL)
 ON CONFLICT (processor, version) DO UPDATE SET final_through = excluded.final_through

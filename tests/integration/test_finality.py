@@ -11,6 +11,11 @@ final through             1
 from __future__ import annotations
 
 import json
+import os
+import subprocess
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta
 
 import pytest
@@ -18,7 +23,7 @@ import sqlalchemy as sa
 
 from kappa.operations.promote import promote
 from kappa.operations.status import VersionStatus, status
-from tests.faults import Interrupted, Site
+from tests.faults import Interrupted, Site, wait_until
 from tests.readings import START_MS, Reading, Unsent, good
 
 MINUTE_MS = 60_000
@@ -41,6 +46,7 @@ processor = WindowedAggregate(
 UPDATES = CODE.format("")
 FINAL = CODE.format('emit="final",')
 IMPATIENT = CODE.format('emit="final", idle_after="0s",')
+SOON = CODE.format('emit="final", idle_after="3s",')
 
 ZERO_MS = START_MS - START_MS % MINUTE_MS
 
@@ -145,6 +151,43 @@ def test_a_silent_partition_can_be_left_out_and_then_corrects_what_was_final(
     assert marked == [(moment(2), 2)]
     content = "SELECT window_start, sensor, readings FROM {}__v1 ORDER BY 1"
     assert site.query(content.format(name)) == site.query(content.format(patient))
+
+
+@contextmanager
+def followed(site: Site, name: str) -> Iterator[None]:
+    """``kappa run`` beside the test."""
+    command = [sys.executable, "-m", "kappa", "run", name]
+    servers = {"KAPPA_KAFKA__BOOTSTRAP_SERVERS": site.kafka.bootstrap_servers}
+    env = {**os.environ, **servers, **site.environment}
+    process = subprocess.Popen(command, env=env, stderr=subprocess.DEVNULL)
+    try:
+        yield
+    finally:
+        process.kill()
+        process.wait()
+
+
+def test_rows_become_final_when_a_followed_partition_falls_silent(site: Site, topic: str) -> None:
+    """Partition 1 is silent two seconds longer than partition 0, and neither brings more.
+
+    seconds       0     1     2     3     4     5
+    partition 1   x                 silent
+    partition 0   x x x x x x x                 silent
+    """
+    name = site.processor(SOON, topic)
+    site.replay(name)
+    promote(site.settings, name, None)
+    silent_s = (
+        "SELECT extract(epoch FROM now() - updated_at) FROM kappa_offset"
+        f" WHERE processor = '{name}' AND partition = 1"
+    )
+    with followed(site, name):
+        publish(site, topic, (1, at(2.0)))
+        wait_until("partition 1", lambda: site.positions(name)[1] == 3)
+        while site.query(silent_s)[0][0] < 2:
+            publish(site, topic, (0, at(5.5)))
+        assert minutes(site, name) == {0: 2, 1: 2}
+        wait_until("the rest", lambda: minutes(site, name) == {0: 2, 1: 2, 2: 2, 3: 1, 4: 1})
 
 
 def test_dead_letters_alone_hold_nothing_back(site: Site) -> None:
