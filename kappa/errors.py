@@ -45,7 +45,8 @@
     ├── ReplayError
     │   ├── WorkerDied             a worker process ended before its partitions did
     │   ├── Stalled                the log goes on and a worker does not
-    │   └── DataRefused            PostgreSQL refused values that were checked before
+    │   ├── DataRefused            PostgreSQL refused values that were checked before
+    │   └── TooManyDeadLetters     more records fail than the processor allows
     └── DevError                   the development Kafka or PostgreSQL
 
 Client exceptions (aiokafka, confluent-kafka, SQLAlchemy, psycopg, Polars, fastavro) are
@@ -256,6 +257,10 @@ class Stalled(ReplayError):
 
 class DataRefused(ReplayError):
     pass
+
+
+class TooManyDeadLetters(ReplayError):
+    exit_code = 4
 
 
 class DevError(KappaError):
