@@ -46,7 +46,9 @@
     │   ├── WorkerDied             a worker process ended before its partitions did
     │   ├── Stalled                the log goes on and a worker does not
     │   ├── DataRefused            PostgreSQL refused values that were checked before
-    │   └── TooManyDeadLetters     more records fail than the processor allows
+    │   ├── TooManyDeadLetters     more records fail than the processor allows
+    │   ├── UnknownLetter          no dead letter lies at this place
+    │   └── NotRetryable           a dead letter of which no copy can be published
     └── DevError                   the development Kafka or PostgreSQL
 
 Client exceptions (aiokafka, confluent-kafka, SQLAlchemy, psycopg, Polars, fastavro) are
@@ -260,6 +262,14 @@ class DataRefused(ReplayError):
 
 
 class TooManyDeadLetters(ReplayError):
+    exit_code = 4
+
+
+class UnknownLetter(ReplayError):
+    exit_code = 3
+
+
+class NotRetryable(ReplayError):
     exit_code = 4
 
 
