@@ -112,7 +112,7 @@ def each(conn: Connection, processor: str, version: int, choice: Choice) -> Iter
     query = _select(processor, version, choice).order_by(
         of.topic, of.partition, of.offset, of.index
     )
-    found = conn.execution_options(yield_per=_CHUNK).execute(query)
+    found = conn.execute(query.execution_options(yield_per=_CHUNK))
     return (Letter(**row) for row in found.mappings())
 
 
