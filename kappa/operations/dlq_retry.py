@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from sqlalchemy import Connection
 
 from kappa.config import KafkaSettings, Settings, require_kafka
-from kappa.errors import IllegalTransition, NotRetryable, TopicRecreated
+from kappa.errors import CompactedTopic, IllegalTransition, NotRetryable, TopicRecreated
 from kappa.log.copies import HEADER, header_value
 from kappa.log.history import topic_history
 from kappa.log.publish import Placed, Producer
@@ -52,6 +52,7 @@ def retry(
         NotRetryable: one that was named has no record to send, or needs no copy.
         IllegalTransition: the version is retired.
         TopicRecreated: the topic is not the one the letters are of.
+        CompactedTopic: a copy would make compaction remove newer records.
         DeliveryFailed: the broker did not take them all; run again for the rest.
     """
     kafka = require_kafka(settings)
@@ -91,15 +92,22 @@ def _copy(letter: Letter, topic_id: str) -> Placed:
 def _topic_ids(
     connection: Connection, kafka: KafkaSettings, name: str, version: int
 ) -> dict[str, str]:
-    """The ids of the topics that the version reads, which are those that there are now."""
+    """The ids of the topics that the version reads, if copies can be sent to them."""
     ids = {row.topic: row.topic_id for row in progress.read(connection, name, version)}
     for topic, topic_id in ids.items():
-        found = topic_history(kafka, topic).topic_id
-        if found != topic_id:
+        history = topic_history(kafka, topic)
+        if history.topic_id != topic_id:
             raise TopicRecreated(
                 "the topic was deleted and created again since: its letters are of the old one",
                 topic=topic,
                 hint="export the letters; the new topic has its own history",
+            )
+        if history.compacted:
+            raise CompactedTopic(
+                "a copy would be the newest record of its key, and compaction would remove those"
+                " that came after the original",
+                topic=topic,
+                hint="publish the key's present value instead",
             )
     return ids
 

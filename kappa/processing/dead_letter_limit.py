@@ -32,7 +32,8 @@ class DeadLetterLimit:
                 f"max_dead_letters: count is {self.count!r}",
                 hint="a number from zero on, or None for any number",
             )
-        if self.rate is not None and not 0 <= self.rate <= 1:
+        is_share = isinstance(self.rate, int | float) and 0 <= self.rate <= 1
+        if self.rate is not None and not is_share:
             raise DeclarationError(
                 f"max_dead_letters: rate is {self.rate!r}",
                 hint="a share between 0 and 1, or None for any share",
@@ -42,6 +43,19 @@ class DeadLetterLimit:
                 f"max_dead_letters: rate_from is {self.rate_from!r}",
                 hint="a number of letters, from zero on",
             )
+
+
+def check_limit(declared: object, *, where: str) -> None:
+    """Whether a limit was declared, and not a bare number.
+
+    Raises:
+        DeclarationError: it is something else.
+    """
+    if not isinstance(declared, DeadLetterLimit):
+        raise DeclarationError(
+            f"{where}: max_dead_letters is a {type(declared).__name__}",
+            hint="write max_dead_letters=DeadLetterLimit(count=100)",
+        )
 
 
 USUAL = DeadLetterLimit()

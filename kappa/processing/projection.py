@@ -11,7 +11,7 @@ from kappa.errors import DeclarationError
 from kappa.eventtime.watermark import PartitionClock
 from kappa.processing.admission import Storable, admit, event_time, time_refusals
 from kappa.processing.aggregates.partials import Refusal
-from kappa.processing.dead_letter_limit import USUAL, DeadLetterLimit
+from kappa.processing.dead_letter_limit import USUAL, DeadLetterLimit, check_limit
 from kappa.processing.events import Changes, Events, Outcome, dead_letters
 from kappa.processing.expressions import (
     SYSTEM_COLUMNS,
@@ -71,6 +71,7 @@ class Projection:
                 f" {self.source.topic!r} is {record_key!r}",
                 hint=f"use latest_by={record_key!r}",
             )
+        check_limit(self.max_dead_letters, where=where)
         available = pl.Schema({**schema, **SYSTEM_COLUMNS})
         columns = named(self.columns)
         if not columns:

@@ -42,8 +42,9 @@ class DeadLetterBudget:
         Raises:
             TooManyDeadLetters: there are more than the processor goes on with.
         """
-        fresh = dead.filter(pl.col("retry_of").is_null())["offset"].to_numpy()
-        if len(fresh):
+        if len(dead):
+            # A copy that failed counts as its original does.
+            fresh = dead.filter(pl.col("retry_of").is_null())["offset"].to_numpy()
             self._check(offsets, fresh, applied)
         self._records += len(offsets)
         self._closed += len(applied)

@@ -81,7 +81,7 @@ class PartitionRun:
         found = []
         for stretch in self._copies.stretches(raw):
             dead = self._apply(stretch, decoder, fold, keys_at)
-            of_records = dead.filter(pl.col("timer").is_null())["offset"].to_list()
+            of_records = _of_records(dead)
             applied = self._copies.folded(stretch, of_records)
             self._budget.spend(stretch.offsets, dead, applied)
             self._tally.dead += len(of_records)
@@ -135,6 +135,13 @@ class PartitionRun:
     def take_applied(self) -> list[Retried]:
         """The copies that were applied since the last time; they go with the checkpoint."""
         return self._copies.take_applied()
+
+
+def _of_records(dead: pl.DataFrame) -> list[int]:
+    """The offsets of dead letters, without those of timers."""
+    if dead.is_empty():
+        return []
+    return dead.filter(pl.col("timer").is_null())["offset"].to_list()
 
 
 def _decode(raw: RawBatch, decoder: BatchDecoder) -> Decoded:

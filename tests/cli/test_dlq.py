@@ -11,13 +11,14 @@ from typing import Any
 import psycopg
 import pytest
 from confluent_kafka import Consumer, TopicPartition
-from confluent_kafka.admin import AdminClient
+from confluent_kafka.admin import AdminClient, AlterConfigOpType, ConfigEntry, ConfigResource
 from typer.testing import CliRunner
 
 from kappa.avro.wire import header
 from kappa.cli.app import app
 from kappa.config import Settings
 from kappa.errors import (
+    CompactedTopic,
     ConfigError,
     NotRetryable,
     TopicRecreated,
@@ -269,6 +270,18 @@ def test_letters_of_a_topic_that_was_made_again_are_not_retried(shop: Shop) -> N
     (part,) = topic_history(shop.settings.kafka, shop.topic).partitions
     assert part.end == 0
     assert shop.run("dlq", "show", shop.keyed, f"{shop.topic}/0/1")["letters"]
+
+
+def test_nothing_is_retried_into_a_compacted_topic(shop: Shop) -> None:
+    """Compaction would keep the old record's copy, and remove what came after the original."""
+    admin = AdminClient({"bootstrap.servers": shop.settings.kafka.bootstrap_servers})
+    compact = ConfigEntry("cleanup.policy", "compact", incremental_operation=AlterConfigOpType.SET)
+    resource = ConfigResource("topic", shop.topic, incremental_configs=[compact])
+    admin.incremental_alter_configs([resource])[resource].result()
+    with pytest.raises(CompactedTopic):
+        shop.run("dlq", "retry", shop.keyed)
+    (part,) = topic_history(shop.settings.kafka, shop.topic).partitions
+    assert part.end == 3
 
 
 def test_a_copy_names_its_original(shop: Shop) -> None:

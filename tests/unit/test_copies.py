@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field
+from itertools import pairwise
 
 import numpy as np
 from hypothesis import given, settings
@@ -98,7 +99,7 @@ def folded(log: Log, cuts: Collection[int], restarts: Collection[int]) -> Outcom
     outcome = Outcome()
     copies = Copies(PLACE, TOPIC_ID, 0, Table(outcome))
     bounds = sorted({0, len(log), *cuts, *restarts})
-    for begin, end in zip(bounds, bounds[1:], strict=False):
+    for begin, end in pairwise(bounds):
         if begin in restarts:
             copies = Copies(PLACE, TOPIC_ID, begin, Table(outcome))
         seen: list[int] = []

@@ -19,7 +19,7 @@ from kappa.processing.aggregates.kept import Kept
 from kappa.processing.aggregates.partials import Refusal
 from kappa.processing.aggregates.remerge import Remerge
 from kappa.processing.aggregates.worker_merged import WorkerMerged, merged_column
-from kappa.processing.dead_letter_limit import USUAL, DeadLetterLimit
+from kappa.processing.dead_letter_limit import USUAL, DeadLetterLimit, check_limit
 from kappa.processing.events import Fold
 from kappa.processing.expressions import (
     INSTANT,
@@ -102,6 +102,7 @@ class WindowedAggregate:
         check_emit(
             self.emit, self.window, is_idle_declared=self.idle_after is not None, where=where
         )
+        check_limit(self.max_dead_letters, where=where)
         available = pl.Schema({**schema, **SYSTEM_COLUMNS})
         time = event_time(self.source, schema, where=where)
         keys = named(self.key)
