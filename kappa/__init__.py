@@ -9,6 +9,7 @@ from kappa.processing.aggregates.sketches.distinct import CountDistinct
 from kappa.processing.aggregates.sketches.own import Merged
 from kappa.processing.aggregates.sketches.quantiles import Quantiles
 from kappa.processing.aggregates.sums import Mean, Stddev, Sum, Variance
+from kappa.processing.dead_letter_limit import DeadLetterLimit
 from kappa.processing.keyed.context import Context
 from kappa.processing.keyed.declaration import KeyedProcessor
 from kappa.processing.keyed.state import ListState, MapState, ValueState
@@ -23,6 +24,7 @@ __all__ = [
     "Context",
     "Count",
     "CountDistinct",
+    "DeadLetterLimit",
     "First",
     "Hopping",
     "KeyedProcessor",

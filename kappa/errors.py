@@ -45,7 +45,10 @@
     ├── ReplayError
     │   ├── WorkerDied             a worker process ended before its partitions did
     │   ├── Stalled                the log goes on and a worker does not
-    │   └── DataRefused            PostgreSQL refused values that were checked before
+    │   ├── DataRefused            PostgreSQL refused values that were checked before
+    │   ├── TooManyDeadLetters     more records fail than the processor allows
+    │   ├── UnknownLetter          no dead letter lies at this place
+    │   └── NotRetryable           a dead letter of which no copy can be published
     └── DevError                   the development Kafka or PostgreSQL
 
 Client exceptions (aiokafka, confluent-kafka, SQLAlchemy, psycopg, Polars, fastavro) are
@@ -256,6 +259,18 @@ class Stalled(ReplayError):
 
 class DataRefused(ReplayError):
     pass
+
+
+class TooManyDeadLetters(ReplayError):
+    exit_code = 4
+
+
+class UnknownLetter(ReplayError):
+    exit_code = 3
+
+
+class NotRetryable(ReplayError):
+    exit_code = 4
 
 
 class DevError(KappaError):

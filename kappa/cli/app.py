@@ -31,6 +31,7 @@ class Commands(TyperGroup):
         "replay",
         "run",
         "promote",
+        "dlq",
         "status",
     )
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from enum import StrEnum
@@ -11,7 +10,7 @@ from typing import Annotated
 
 import typer
 
-from kappa.cli.output import Json, Yes, emit, err, out, plain, table
+from kappa.cli.output import Json, Yes, confirm, emit, err, out, plain, table
 from kappa.operations import dev as operations
 from kappa.operations.dev import Down, Reset, ServerStatus, Status, Up
 
@@ -60,7 +59,7 @@ def status(as_json: Json = False) -> None:
 def reset(yes: Yes = False, as_json: Json = False) -> None:
     """Stop both servers and delete all their data."""
     if not yes:
-        _confirm(f"Delete every topic and table in {operations.status().directory}?")
+        confirm(f"Delete every topic and table in {operations.status().directory}?")
     with _progress() as report:
         result = operations.reset(report)
     emit(result, as_json=as_json, render=_render_reset)
@@ -84,13 +83,6 @@ def logs(
             console.print(line.text, markup=False)
         else:
             console.print(f"{line.server:8} | {line.text}", markup=False)
-
-
-def _confirm(question: str) -> None:
-    """Asks on stderr, so that stdout holds the result alone; no answer means no."""
-    err().print(f"{question} [y/N]", end=" ", markup=False)
-    if sys.stdin.readline().strip().lower() not in ("y", "yes"):
-        raise typer.Abort
 
 
 @contextmanager

@@ -78,6 +78,13 @@ def plain(value: object) -> Any:
     raise TypeError(f"{type(value).__name__} has no JSON form")
 
 
+def confirm(question: str) -> None:
+    """Asks on stderr, so that stdout holds the result alone; no answer means no."""
+    err().print(f"{question} [y/N]", end=" ", markup=False)
+    if sys.stdin.readline().strip().lower() not in ("y", "yes"):
+        raise typer.Abort
+
+
 def print_error(error: KappaError, *, as_json: bool) -> None:
     """One error on stderr: what happened, where, and the hint."""
     if as_json:

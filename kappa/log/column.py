@@ -5,8 +5,10 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from typing import Any, overload
 
+import numpy as np
 import polars as pl
 import pyarrow as pa
+from numpy.typing import NDArray
 
 
 class BytesColumn(Sequence[bytes | None]):
@@ -31,6 +33,10 @@ class BytesColumn(Sequence[bytes | None]):
     def size_bytes(self) -> int:
         """Memory that the values take."""
         return int(self._values.nbytes)
+
+    def kept(self, keep: NDArray[np.bool_]) -> BytesColumn:
+        """The values where ``keep`` holds."""
+        return BytesColumn(self._values.filter(pa.array(keep)).chunks)
 
     def to_polars(self) -> pl.Series:
         """The column as Polars has it, of type Binary."""

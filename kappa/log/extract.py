@@ -1,6 +1,6 @@
 """From scanned record batches to raw batches: bounded decompression, and the range cut to size.
 
-Record headers are not extracted; ``taken`` is the place that would.
+Of record headers only that of copies is taken.
 """
 
 from __future__ import annotations
@@ -58,6 +58,7 @@ def extract(
             keys=_column([part.keys for part in parts]) if with_keys else [],
             values=_column([part.values for part in parts]),
             size_bytes=size,
+            copies={at: header for part in parts for at, header in part.copies.items()},
         )
         start, size_left = end, size_left - size
 

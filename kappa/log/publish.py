@@ -6,7 +6,8 @@ publishes while aiokafka fetches.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
 from types import TracebackType
 from typing import Self, TypedDict
 
@@ -29,6 +30,16 @@ class _Outgoing(TypedDict, total=False):
     value: bytes | None
     key: bytes | None
     _error: KafkaError
+
+
+@dataclass(frozen=True, slots=True)
+class Placed:
+    """A record for a certain partition, with headers."""
+
+    partition: int
+    key: bytes | None
+    value: bytes | None
+    headers: tuple[tuple[str, bytes], ...] = ()
 
 
 class Producer:
@@ -100,6 +111,15 @@ class Producer:
         for chunk in _chunks(values, keys):
             self._enqueue(topic, chunk)
 
+    def send_placed(self, topic: str, records: Iterable[Placed]) -> None:
+        """Queues records of certain partitions, one by one; else as ``send``."""
+        self._require(topic)
+        for record in records:
+            while not self._placed(topic, record):
+                self._client.poll(_POLL_S)
+            self._client.poll(0)
+            self._raise_failures()
+
     def flush(self) -> int:
         """Waits until every queued record is acknowledged.
 
@@ -160,6 +180,19 @@ class Producer:
                     raise self._refused(fault, topic)
             # A full queue refuses a tail, never a record in the middle: order is kept.
             self._client.poll(_POLL_S)
+
+    def _placed(self, topic: str, record: Placed) -> bool:
+        """Whether there was room for the record."""
+        try:
+            self._client.produce(
+                topic, record.value, record.key, record.partition, headers=list(record.headers)
+            )
+        except BufferError:
+            return False
+        except KafkaException as error:
+            raise self._refused(error.args[0], topic) from error
+        self._queued += 1
+        return True
 
     def _not_delivered(self, error: KafkaError | None, message: Message) -> None:
         self._failed += 1

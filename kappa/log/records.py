@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Collection, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 import polars as pl
@@ -47,6 +47,8 @@ class RawBatch:
     """Columns of bytes, as a rule: taking them out one by one costs more than reading them did."""
     size_bytes: int
     """Bytes fetched for this range, still compressed."""
+    copies: Mapping[int, bytes | None] = field(default_factory=dict)
+    """The header of the few records that have one, by offset; see ``kappa.log.copies``."""
 
     def __len__(self) -> int:
         return len(self.values)
@@ -91,6 +93,7 @@ class RawBatch:
             keys=self.keys[:records],
             values=self.values[:records],
             size_bytes=size,
+            copies={at: header for at, header in self.copies.items() if at < middle},
         )
         left = replace(
             self,
@@ -100,5 +103,26 @@ class RawBatch:
             keys=self.keys[records:],
             values=self.values[records:],
             size_bytes=self.size_bytes - size,
+            copies={at: header for at, header in self.copies.items() if at >= middle},
         )
         return first, left
+
+    def without(self, offsets: Collection[int]) -> RawBatch:
+        """The same range without the records at these offsets."""
+        if not offsets:
+            return self
+        keep = ~np.isin(self.offsets, list(offsets))
+        return replace(
+            self,
+            offsets=self.offsets[keep],
+            timestamps=self.timestamps[keep],
+            keys=_kept(self.keys, keep) if self.keys else self.keys,
+            values=_kept(self.values, keep),
+            copies={at: header for at, header in self.copies.items() if at not in offsets},
+        )
+
+
+def _kept(column: Sequence[bytes | None], keep: NDArray[np.bool_]) -> Sequence[bytes | None]:
+    if isinstance(column, BytesColumn):
+        return column.kept(keep)
+    return [value for value, kept in zip(column, keep, strict=True) if kept]

@@ -8,8 +8,8 @@ from __future__ import annotations
 
 import struct
 import zlib
-from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
 
 import cramjam
 import numpy as np
@@ -20,6 +20,7 @@ from numpy.typing import NDArray
 
 from kappa.log.batches import ATTRIBUTES_AT, CODEC, StoredBatch
 from kappa.log.codecs import inflated
+from kappa.log.copies import HEADER
 from kappa.log.records import TopicPartition
 from kappa.log.translation import corrupt, from_aiokafka
 from kappa.log.uniform import Payload, Records, form_of, records
@@ -30,6 +31,8 @@ FEW = 1000
 """Records that are sooner read one by one."""
 _GROUPS = 8
 """Into how many groups batches that cannot be read together are divided."""
+
+_COPY = HEADER.encode()
 
 _UNREADABLE = (
     KafkaError,
@@ -45,12 +48,16 @@ _UNREADABLE = (
 
 @dataclass(frozen=True, slots=True)
 class Columns:
-    """Records that follow each other in the log."""
+    """Records that follow each other in the log.
+
+    ``copies`` has the header of those that have one, see ``kappa.log.copies``.
+    """
 
     offsets: NDArray[np.int64]
     timestamps: NDArray[np.int64]
     keys: pa.BinaryArray
     values: pa.BinaryArray
+    copies: Mapping[int, bytes | None] = field(default_factory=dict)
 
     def between(self, start: int, end: int) -> Columns:
         """The records whose offsets lie in ``[start, end)``."""
@@ -62,6 +69,7 @@ class Columns:
             self.timestamps[low:high],
             self.keys[low:high],
             self.values[low:high],
+            {at: header for at, header in self.copies.items() if start <= at < end},
         )
 
 
@@ -166,6 +174,7 @@ class _OneByOne:
         stamps: list[int] = []
         keys: list[bytes | None] = []
         values: list[bytes | None] = []
+        copies: dict[int, bytes | None] = {}
         for batch, each in zip(batches, data, strict=True):
             before = len(values)
             where = {
@@ -175,6 +184,8 @@ class _OneByOne:
             }
             try:
                 self._take(batch, DefaultRecordBatch(each), offsets, stamps, keys, values)
+                if each[ATTRIBUTES_AT] & CODEC or _COPY in bytes(each):
+                    copies.update(_copies(DefaultRecordBatch(each), offsets[before:]))
             except _UNREADABLE as error:
                 if isinstance(error, KafkaError):
                     raise from_aiokafka(error, **where) from error
@@ -187,6 +198,7 @@ class _OneByOne:
             np.array(stamps, dtype=np.int64),
             pa.array(keys, pa.binary()) if self._with_keys else pa.nulls(len(values), pa.binary()),
             pa.array(values, pa.binary()),
+            copies,
         )
 
     def _take(
@@ -216,3 +228,13 @@ class _OneByOne:
             for record in records:
                 add_stamp(record.timestamp)
                 add_value(record.value)
+
+
+def _copies(
+    records: Iterable[DefaultRecord], offsets: Sequence[int]
+) -> Iterator[tuple[int, bytes | None]]:
+    """By offset, the header of the records that have one; the last one, as other clients do."""
+    for offset, record in zip(offsets, records, strict=False):
+        for name, value in record.headers:
+            if name == HEADER:
+                yield offset, value

@@ -28,9 +28,12 @@ import pyarrow as pa
 import pyruhvro
 from numpy.typing import NDArray
 
+from kappa.log.copies import HEADER
+
 MOST_HEADERS = 8
 """Records with more are rare, and every number of them is a form of its own."""
 
+_COPY = HEADER.encode()
 _PANIC = "PanicException"
 _LONGEST = 63
 """Bits of a varint behind which its last byte stands."""
@@ -84,7 +87,10 @@ def form_of(payload: Payload) -> Form | None:
 
 
 def records(payloads: Sequence[Payload], form: Form) -> Records | None:
-    """The records of all payloads, None unless each has this form and nothing is odd about any."""
+    """The records of all payloads, None unless each has this form and nothing is odd about any.
+
+    None too if there is a copy among them: somebody has to read what its header says.
+    """
     lists = _decoded(payloads, form)
     if lists is None:
         return None
@@ -94,6 +100,8 @@ def records(payloads: Sequence[Payload], form: Form) -> Records | None:
         return None
     length, times, offsets, key, value, *headers = lists.values.flatten()
     if length.null_count or times.null_count:
+        return None
+    if any(_holds(name, _COPY) for name in headers[1::2]):
         return None
     sizes = _sizes(form, _numbers(times), _numbers(offsets), key, value, headers)
     # What was consumed for a record is no less than its size: if every record's own length is
@@ -179,8 +187,17 @@ def _offsets(column: pa.Array) -> NDArray[np.int32]:
 
 
 def _is_ascii(column: pa.StringArray) -> bool:
-    data = memoryview(column.buffers()[2] or b"")[: _offsets(column)[-1]]
-    return bytes(data).isascii()
+    return _text(column).isascii()
+
+
+def _holds(column: pa.StringArray, text: bytes) -> bool:
+    """Whether ``text`` stands in the column, perhaps across two of its values."""
+    return text in _text(column)
+
+
+def _text(column: pa.StringArray) -> bytes:
+    """All values of the column, one after the other."""
+    return bytes(memoryview(column.buffers()[2] or b"")[: _offsets(column)[-1]])
 
 
 def _bytes(column: pa.Array, is_there: bool) -> pa.BinaryArray:

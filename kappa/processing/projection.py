@@ -11,6 +11,7 @@ from kappa.errors import DeclarationError
 from kappa.eventtime.watermark import PartitionClock
 from kappa.processing.admission import Storable, admit, event_time, time_refusals
 from kappa.processing.aggregates.partials import Refusal
+from kappa.processing.dead_letter_limit import USUAL, DeadLetterLimit, check_limit
 from kappa.processing.events import Changes, Events, Outcome, dead_letters
 from kappa.processing.expressions import (
     SYSTEM_COLUMNS,
@@ -42,6 +43,7 @@ class Projection:
             None: every record is a row.
         where: which records to take; the others are counted as filtered. A latest-by-key
             projection has none: a filtered update would leave an older row standing.
+        max_dead_letters: how many records may fail before it stops.
     """
 
     name: str
@@ -50,6 +52,7 @@ class Projection:
     columns: Sequence[Column] | Mapping[str, Column]
     latest_by: str | None = None
     where: pl.Expr | None = None
+    max_dead_letters: DeadLetterLimit = USUAL
 
     def bind(
         self, schema: pl.Schema, required: Collection[str] = (), record_key: str | None = None
@@ -68,6 +71,7 @@ class Projection:
                 f" {self.source.topic!r} is {record_key!r}",
                 hint=f"use latest_by={record_key!r}",
             )
+        check_limit(self.max_dead_letters, where=where)
         available = pl.Schema({**schema, **SYSTEM_COLUMNS})
         columns = named(self.columns)
         if not columns:

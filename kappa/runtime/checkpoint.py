@@ -26,6 +26,8 @@ class Checkpoint:
         advances: the step of every partition that moved.
         changes: what the fold flushed.
         dead: dead letters, as kappa.tables.dead_letters.FRAME_SCHEMA.
+        retried: the copies that were applied.
+        most_dead: how many open dead letters the version may have; None for any number.
         building: whether rows are appended or merged into their keys.
         remerge: how rows of one key merge where SQL cannot do it.
         spans: up to where the version's partitions are being read: topic, partition, end.
@@ -37,6 +39,8 @@ class Checkpoint:
     dead: pl.DataFrame
     building: bool
     remerge: Remerge | None = None
+    retried: Sequence[dead_letters.Retried] = ()
+    most_dead: int | None = None
     spans: Collection[finality.Span] = ()
     silent: Collection[finality.Partition] = ()
 
@@ -63,6 +67,7 @@ def commit(engine: Engine, layout: Layout, checkpoint: Checkpoint) -> Written:
 
     Raises:
         Fenced: a partition is no longer ours; nothing was written.
+        TooManyDeadLetters: the version has more than it allows; nothing was written.
         DataRefused, DatabaseUnavailable: nothing was written, or the outcome is unknown.
     """
     changes = checkpoint.changes
@@ -76,6 +81,10 @@ def commit(engine: Engine, layout: Layout, checkpoint: Checkpoint) -> Written:
         if changes.late is not None:
             sink.write_late(connection, layout, changes.late)
         dead_letters.insert(connection, processor, version, checkpoint.dead)
+        dead_letters.mark_retried(connection, processor, version, checkpoint.retried)
+        dead_letters.require_room(
+            connection, processor, version, checkpoint.dead, checkpoint.most_dead
+        )
         for output, rows in sorted(changes.sides.items()):
             sink.append_side(connection, layout, output, rows)
         if checkpoint.building:

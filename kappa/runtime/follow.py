@@ -275,6 +275,7 @@ class _Follower:
             layout=assembly.layout,
             remerge=assembly.bound.remerge,
             building=False,
+            limit=assembly.bound.declaration.max_dead_letters,
             rhythm=self._task.rhythm,
             ends=ends,
             patience_s=_COMMIT_PATIENCE_S,

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -14,7 +14,11 @@ from kappa.eventtime.watermark import PartitionClock
 from kappa.failpoints import reach
 from kappa.log.records import RawBatch, TopicPartition
 from kappa.processing.events import TOMBSTONE_SCHEMA, Events, Fold, Outcome
+from kappa.runtime.budget import DeadLetterBudget
+from kappa.runtime.copies import Copies, Stretch
+from kappa.runtime.letters import Letters
 from kappa.tables import dead_letters
+from kappa.tables.dead_letters import Retried
 from kappa.tables.progress import Advance, Claimed
 
 KeysAt = Callable[[Collection[int]], dict[int, bytes | None]]
@@ -35,7 +39,7 @@ class Tally:
 class PartitionRun:
     """A claimed partition: its clock, its position, and what its next checkpoint will say."""
 
-    def __init__(self, claimed: Claimed, target: int | None) -> None:
+    def __init__(self, claimed: Claimed, target: int | None, letters: Letters) -> None:
         self.place = TopicPartition(claimed.topic, claimed.partition)
         self.topic_id = claimed.topic_id
         self.target = target
@@ -45,6 +49,9 @@ class PartitionRun:
         self._epoch = claimed.epoch
         self._committed = claimed.next_offset
         self._tally = Tally()
+        start = claimed.next_offset
+        self._copies = Copies(self.place, self.topic_id, start, letters)
+        self._budget = DeadLetterBudget(self.place, start, claimed.records, letters)
 
     @property
     def finished(self) -> bool:
@@ -67,20 +74,37 @@ class PartitionRun:
         """Folds one raw batch in; returns its dead letters, ready for their table.
 
         ``keys_at`` finds the record keys of dead letters where the batch came without keys.
+
+        Raises:
+            TooManyDeadLetters: there are more than the processor goes on with.
         """
+        found = []
+        for stretch in self._copies.stretches(raw):
+            dead = self._apply(stretch, decoder, fold, keys_at)
+            of_records = _of_records(dead)
+            applied = self._copies.folded(stretch, of_records)
+            self._budget.spend(stretch.offsets, dead, applied)
+            self._tally.dead += len(of_records)
+            self._tally.filtered += stretch.filtered
+            found.append(dead)
+        self.position = raw.next_offset
+        self._tally.records += len(raw.values)
+        self._tally.size_bytes += raw.size_bytes
+        return found[0] if len(found) == 1 else pl.concat(found)
+
+    def _apply(
+        self, stretch: Stretch, decoder: BatchDecoder, fold: Fold, keys_at: KeysAt
+    ) -> pl.DataFrame:
+        """Folds one stretch of a batch in; returns its dead letters."""
+        raw = stretch.raw
         decoded = _decode(raw, decoder)
         reach("decoded")
         outcome = fold.apply(_events(raw, decoded, with_keys=fold.reads_keys), self.clock)
-        dead = _letters(raw, decoded, outcome, None if fold.reads_keys else keys_at)
         self.clock = outcome.clock
-        self.position = raw.next_offset
-        tally = self._tally
-        tally.records += len(raw.values)
-        tally.dead += dead["timer"].null_count()
-        tally.filtered += outcome.filtered
-        tally.size_bytes += raw.size_bytes
-        tally.schema_ids |= decoded.schema_ids
-        return dead
+        self._tally.filtered += outcome.filtered
+        self._tally.schema_ids |= decoded.schema_ids
+        keys = None if fold.reads_keys else keys_at
+        return _letters(raw, decoded, outcome, keys, stretch.originals)
 
     def checkpoint(self, late: int) -> tuple[Advance, int] | None:
         """The step since the last checkpoint and its bytes; None where there was none.
@@ -105,7 +129,19 @@ class PartitionRun:
             schema_ids=frozenset(tally.schema_ids),
         )
         self._committed = self.position
+        self._budget.committed()
         return advance, tally.size_bytes
+
+    def take_applied(self) -> list[Retried]:
+        """The copies that were applied since the last time; they go with the checkpoint."""
+        return self._copies.take_applied()
+
+
+def _of_records(dead: pl.DataFrame) -> list[int]:
+    """The offsets of dead letters, without those of timers."""
+    if dead.is_empty():
+        return []
+    return dead.filter(pl.col("timer").is_null())["offset"].to_list()
 
 
 def _decode(raw: RawBatch, decoder: BatchDecoder) -> Decoded:
@@ -162,7 +198,11 @@ def _tombstones(raw: RawBatch, decoded: Decoded, *, with_keys: bool) -> pl.DataF
 
 
 def _letters(
-    raw: RawBatch, decoded: Decoded, outcome: Outcome, keys_at: KeysAt | None
+    raw: RawBatch,
+    decoded: Decoded,
+    outcome: Outcome,
+    keys_at: KeysAt | None,
+    originals: Mapping[int, int],
 ) -> pl.DataFrame:
     """The batch's dead letters: what could not be decoded and what the fold refused."""
     found = [(f.position, 0, f.error_class, f.message, None, None) for f in decoded.failures]
@@ -184,6 +224,7 @@ def _letters(
                 "message": message,
                 "stack": stack,
                 "timer": timer,
+                "retry_of": None if index else originals.get(int(raw.offsets[position])),
             }
             for position, index, error_class, message, stack, timer in sorted(
                 found, key=lambda letter: letter[:2]

@@ -23,6 +23,7 @@ from kappa.errors import DatabaseUnavailable
 from kappa.failpoints import reach
 from kappa.log.reader import LogReader
 from kappa.log.records import RawBatch
+from kappa.processing.dead_letter_limit import DeadLetterLimit
 from kappa.processing.events import Fold
 from kappa.runtime.checkpoint import Checkpoint
 from kappa.runtime.job import Report, Rhythm
@@ -53,6 +54,7 @@ class Terms:
 
     Attributes:
         building: whether rows are appended to a table without keys, or merged into one.
+        limit: how many dead letters the version goes on with.
         ends: up to where the version's partitions are being read, whoever does, and which of
             them may be silent; asked at every checkpoint.
         patience_s: how long a commit waits for a database that is lost.
@@ -62,6 +64,7 @@ class Terms:
     layout: Layout
     remerge: Remerge | None
     building: bool
+    limit: DeadLetterLimit
     rhythm: Rhythm
     ends: Callable[[], tuple[Collection[Span], Collection[Partition]]]
     patience_s: float
@@ -232,6 +235,8 @@ class Tenure:
             advances=[advance for advance, _ in steps],
             changes=changes,
             dead=pl.concat(dead) if dead else pl.DataFrame(schema=dead_letters.FRAME_SCHEMA),
+            retried=[copy for run in self.runs for copy in run.take_applied()],
+            most_dead=self._terms.limit.count,
             building=self._terms.building,
             remerge=self._terms.remerge,
             spans=spans,

@@ -16,6 +16,7 @@ from kappa.registry.topic import TopicRegistry
 from kappa.runtime.assembly import Assembly, assemble, registry_of
 from kappa.runtime.claiming import claim
 from kappa.runtime.job import Job
+from kappa.runtime.letters import StoredLetters
 from kappa.runtime.partition import PartitionRun
 from kappa.runtime.store import PostgresStore
 from kappa.runtime.tenure import Listener, Spent, Tenure, Terms
@@ -51,6 +52,7 @@ def run_assembled(
         layout=assembly.layout,
         remerge=assembly.bound.remerge,
         building=job.building,
+        limit=assembly.bound.declaration.max_dead_letters,
         rhythm=job.rhythm,
         ends=lambda: (job.spans, job.silent),
         patience_s=_PATIENCE_S,
@@ -86,7 +88,8 @@ def taken_over(
         reading = connect(require_postgres(settings))
         stack.callback(reading.dispose)
         claimed = claim(writing, assembly.name, assembly.version, targets, owner)
-        runs = [PartitionRun(claimed[place], target) for place, target in targets.items()]
+        letters = StoredLetters(reading, assembly.name, assembly.version, terms.limit)
+        runs = [PartitionRun(claimed[place], target, letters) for place, target in targets.items()]
         fold = assembly.bound.fold(
             storable_in(assembly.layout), PostgresStore(reading, assembly.layout)
         )

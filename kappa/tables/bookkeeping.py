@@ -15,6 +15,7 @@ from sqlalchemy import (
     DateTime,
     Double,
     ForeignKeyConstraint,
+    Index,
     Integer,
     LargeBinary,
     MetaData,
@@ -128,16 +129,32 @@ dead_letter = Table(
     Column("stack", Text),
     Column("timer", Text),
     Column("created_at", DateTime(timezone=True), nullable=False, server_default=func.now()),
+    Column("retry_of", BigInteger),
     Column("retried_by", BigInteger),
     Column("dropped_at", DateTime(timezone=True)),
 )
 """Records a version could not process, at their place in the log.
 
 A timer that failed is here too, at the record that made it fire: ``timer`` says which, and
-``index`` counts them from one; the record's own letter has index zero. ``retried_by`` is the
-offset, in the same partition, of the copy of the record that was applied in its place. A letter
-that a person dropped keeps its place and loses its bytes.
+``index`` counts them from one; the record's own letter has index zero. ``retry_of`` is the offset,
+in the same partition, of the record this one is a copy of, where that is a letter too;
+``retried_by`` that of the copy that was applied in its place. A letter that a person dropped keeps
+its place and loses its bytes.
 """
+
+OPEN = "retry_of IS NULL AND retried_by IS NULL AND dropped_at IS NULL"
+"""Letters nothing was done about yet. A copy that failed too counts as its original does."""
+
+Index(
+    "kappa_dead_letter_open",
+    *(dead_letter.c[name] for name in ("processor", "version", "topic", "partition", "offset")),
+    postgresql_where=text(OPEN),
+)
+Index(
+    "kappa_dead_letter_copy",
+    *(dead_letter.c[name] for name in ("processor", "version", "topic", "partition", "retry_of")),
+    postgresql_where=dead_letter.c.retry_of.is_not(None),
+)
 
 worker = Table(
     "kappa_worker",

@@ -45,6 +45,7 @@ class Claimed:
     target_offset: int | None
     max_event_time: int | None
     max_record_time: int | None
+    records: int
 
 
 @dataclass(frozen=True, slots=True)

@@ -46,5 +46,19 @@ def upgrade() -> None:
             ["processor", "version"], ["kappa_version.processor", "kappa_version.version"]
         ),
     )
+    op.add_column("kappa_dead_letter", sa.Column("retry_of", sa.BigInteger))
     op.add_column("kappa_dead_letter", sa.Column("retried_by", sa.BigInteger))
     op.add_column("kappa_dead_letter", sa.Column("dropped_at", sa.DateTime(timezone=True)))
+    place = ["processor", "version", "topic", "partition"]
+    op.create_index(
+        "kappa_dead_letter_open",
+        "kappa_dead_letter",
+        [*place, "offset"],
+        postgresql_where=sa.text("retry_of IS NULL AND retried_by IS NULL AND dropped_at IS NULL"),
+    )
+    op.create_index(
+        "kappa_dead_letter_copy",
+        "kappa_dead_letter",
+        [*place, "retry_of"],
+        postgresql_where=sa.text("retry_of IS NOT NULL"),
+    )

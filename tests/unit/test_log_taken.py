@@ -16,6 +16,7 @@ from hypothesis import strategies as st
 from kappa.errors import LogError
 from kappa.log import taken
 from kappa.log.batches import StoredBatch, scan
+from kappa.log.copies import HEADER
 from kappa.log.records import TopicPartition
 from kappa.log.taken import Columns, take_apart
 from kappa.log.uniform import MOST_HEADERS, Payload, form_of, records
@@ -218,3 +219,50 @@ def test_what_is_no_record_has_no_form(data: bytes) -> None:
 def test_nulls_have_the_type_of_bytes() -> None:
     (part,) = take_apart(stored(written(0, [(0, None, b"v", [])])), AT)
     assert part.keys.type == part.values.type == pa.binary()
+
+
+def copies_of(batches: list[StoredBatch]) -> dict[int, bytes | None]:
+    return {at: said for part in take_apart(batches, AT) for at, said in part.copies.items()}
+
+
+@pytest.mark.parametrize("codec", [0, 1, 2, 3, 4])
+@pytest.mark.parametrize("with_keys", [True, False])
+def test_copies_are_found_among_whatever_headers(codec: int, with_keys: bool) -> None:
+    other: list[Header] = [("h", HEADER.encode())]
+    rows = [
+        (0, b"k", HEADER.encode(), other),
+        (0, b"k", b"v", [*other, (HEADER, b"id/0/1"), ("z", None)]),
+        (0, None, b"v", [(HEADER, b"first"), (HEADER, b"last")]),
+        (0, b"k", None, [(HEADER, None)]),
+        (0, b"k", b"v", [("kappa-retry", b"-of"), ("-of", b"")]),
+        (0, b"k", b"v", []),
+    ]
+    batches = stored(written(0, rows, codec=codec), written(10, rows[1:2], codec=codec, gap=3))
+    expected = {1: b"id/0/1", 2: b"last", 3: None, 10: b"id/0/1"}
+    parts = list(take_apart(batches, AT, with_keys=with_keys))
+    found: dict[int, bytes | None] = {}
+    for part in parts:
+        found |= part.copies
+    assert found == expected
+    (between,) = [part.between(2, 10).copies for part in parts if 2 in part.offsets]
+    assert between == {2: b"last", 3: None}
+
+
+@pytest.mark.parametrize("name", [HEADER, f"x{HEADER}", HEADER[:-1]])
+def test_copies_of_one_form_are_found(name: str) -> None:
+    rows: list[tuple[int, bytes | None, bytes | None, list[Header]]] = [
+        (0, b"k", b"v%d" % at, [("h", b""), (name, b"id/0/%d" % at)]) for at in range(40)
+    ]
+    expected = {at: b"id/0/%d" % at for at in range(40)} if name == HEADER else {}
+    batches = stored(written(0, rows))
+    assert copies_of(batches) == expected
+    assert taken_apart(batches) == read_by_aiokafka(batches)
+
+
+def test_records_without_headers_are_read_together_whatever_is_in_them(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    batches = stored(written(0, [(0, HEADER.encode(), HEADER.encode(), [])] * 50))
+    monkeypatch.setattr(taken, "FEW", 0)
+    monkeypatch.setattr(taken._OneByOne, "read", None)
+    assert copies_of(batches) == {}

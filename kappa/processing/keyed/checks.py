@@ -10,6 +10,7 @@ import polars as pl
 from polars.datatypes import DataTypeClass
 
 from kappa.errors import DeclarationError
+from kappa.processing.dead_letter_limit import DeadLetterLimit
 from kappa.processing.expressions import (
     SYSTEM_COLUMNS,
     Column,
@@ -32,6 +33,7 @@ _FIELDS: tuple[tuple[str, type, str], ...] = (
     ("key", str, 'key = "account_id"'),
     ("output", Mapping, 'output = {"amount": pl.Float64()}'),
     ("outputs", Mapping, 'outputs = {"reviews": {"reason": pl.String()}}'),
+    ("max_dead_letters", DeadLetterLimit, "max_dead_letters = DeadLetterLimit(count=100)"),
 )
 """What every keyed processor has: the attribute, its type, and how it is written."""
 

@@ -12,6 +12,7 @@ import polars as pl
 
 from kappa.errors import DeclarationError, InvalidValue
 from kappa.processing.admission import Storable, event_time
+from kappa.processing.dead_letter_limit import USUAL, DeadLetterLimit
 from kappa.processing.expressions import Column
 from kappa.processing.keyed.checks import (
     OutputColumns,
@@ -67,6 +68,7 @@ class KeyedProcessor:
         output: the table's columns.
         outputs: the columns of side outputs by their names, each with a table and a view of its
             own.
+        max_dead_letters: how many records and timers may fail before it stops.
     """
 
     name: ClassVar[str] = ""
@@ -76,6 +78,7 @@ class KeyedProcessor:
     columns: ClassVar[Sequence[Column] | Mapping[str, Column] | None] = None
     output: ClassVar[OutputColumns]
     outputs: ClassVar[Mapping[str, OutputColumns]] = {}
+    max_dead_letters: ClassVar[DeadLetterLimit] = USUAL
 
     def on_event(self, event: Any, ctx: Context) -> None:
         """Called for each record, in offset order; ``event`` has an attribute per column."""

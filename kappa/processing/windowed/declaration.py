@@ -19,6 +19,7 @@ from kappa.processing.aggregates.kept import Kept
 from kappa.processing.aggregates.partials import Refusal
 from kappa.processing.aggregates.remerge import Remerge
 from kappa.processing.aggregates.worker_merged import WorkerMerged, merged_column
+from kappa.processing.dead_letter_limit import USUAL, DeadLetterLimit, check_limit
 from kappa.processing.events import Fold
 from kappa.processing.expressions import (
     INSTANT,
@@ -64,6 +65,7 @@ class WindowedAggregate:
             nothing to read may hold back the others. A record that it brings later for a
             row already shown is applied, and counted and marked as a correction. None: such
             a partition holds the others back until it has records again.
+        max_dead_letters: how many records may fail before it stops.
     """
 
     name: str
@@ -75,6 +77,7 @@ class WindowedAggregate:
     allowed_lateness: Duration = "0s"
     emit: Emit = "updates"
     idle_after: Duration | None = None
+    max_dead_letters: DeadLetterLimit = USUAL
     allowed_lateness_ms: int = field(init=False, repr=False)
     idle_after_ms: int | None = field(init=False, repr=False)
 
@@ -99,6 +102,7 @@ class WindowedAggregate:
         check_emit(
             self.emit, self.window, is_idle_declared=self.idle_after is not None, where=where
         )
+        check_limit(self.max_dead_letters, where=where)
         available = pl.Schema({**schema, **SYSTEM_COLUMNS})
         time = event_time(self.source, schema, where=where)
         keys = named(self.key)
