@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict, SecretStr, ValidationError
 from pydantic_settings import (
@@ -60,6 +60,17 @@ class RegistrySettings(BaseModel):
     topic: str = "_schemas"
 
 
+class TelemetrySettings(BaseModel):
+    """What a running kappa says of itself, and where."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    log_form: Literal["console", "json"] = "console"
+    log_level: Literal["debug", "info", "warning", "error"] = "info"
+    address: str = ""
+    """``host:port`` for metrics and health; empty for none, port 0 for a free one."""
+
+
 class Settings(BaseSettings):
     """Everything a command needs to know about its surroundings."""
 
@@ -73,6 +84,7 @@ class Settings(BaseSettings):
     kafka: KafkaSettings = KafkaSettings()
     postgres: PostgresSettings = PostgresSettings()
     registry: RegistrySettings = RegistrySettings()
+    telemetry: TelemetrySettings = TelemetrySettings()
 
     @classmethod
     def settings_customise_sources(
