@@ -5,27 +5,36 @@ from __future__ import annotations
 import os
 import signal
 import threading
+import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from types import FrameType
 
-from kappa.config import Settings
+from kappa.config import Settings, require_kafka, require_postgres
+from kappa.operations.observing import Telling
 from kappa.runtime.job import Rhythm
-from kappa.runtime.observer import Observer
 from kappa.runtime.supervisor import Running, Supervisor
+from kappa.tables.engine import connect
+from kappa.telemetry.logs import logger
+from kappa.telemetry.metrics import Metrics
+from kappa.telemetry.server import TelemetryServer
 
 DEFAULT_MAX_BATCH = 100_000
 DEFAULT_MAX_DELAY_MS = 50
+_ALIVE_S = 30.0
+"""Without a turn of the supervisor's loop, before it no longer counts as alive."""
+
+_log = logger("kappa.run")
 
 
 def run(
     settings: Settings,
     names: frozenset[str],
-    observer: Observer,
     *,
     workers: int,
     max_batch: int,
     max_delay_ms: int,
+    http: str | None = None,
 ) -> None:
     """Keeps versions up to date until SIGTERM or SIGINT.
 
@@ -37,14 +46,30 @@ def run(
         workers: processes for each version on this host.
         max_batch: records between two checkpoints, at most.
         max_delay_ms: how long a record waits for others before it is committed, at most.
+        http: the address for metrics and health, ``host:port``; None for none.
 
     Raises:
         KappaError: nothing can be followed, for reasons that do not pass by waiting.
     """
     rhythm = Rhythm(max_batch, max_delay_ms / 1000)
-    supervisor = Supervisor(Running(settings, names, workers, rhythm), observer)
-    with _signals(supervisor) as stopping:
-        supervisor.run(stopping)
+    require_kafka(settings)
+    metrics = Metrics()
+    engine = connect(require_postgres(settings))
+    supervisor = Supervisor(Running(settings, names, workers, rhythm), Telling(metrics, engine))
+    try:
+        with ExitStack() as stack:
+            stopping = stack.enter_context(_signals(supervisor))
+            if http is not None:
+                server = TelemetryServer(
+                    http,
+                    metrics.registry,
+                    alive=lambda: time.monotonic() - supervisor.looked_at < _ALIVE_S,
+                    not_ready=lambda: supervisor.unready,
+                )
+                _log.info("metrics and health", url=stack.enter_context(server).url)
+            supervisor.run(stopping)
+    finally:
+        engine.dispose()
 
 
 @contextmanager

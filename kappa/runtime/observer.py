@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import socket
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Protocol
@@ -33,6 +34,11 @@ class Worker:
     pid: int
     id: UUID
     started_at: datetime
+
+    @property
+    def owner(self) -> str:
+        """As it signs its claims."""
+        return f"{socket.gethostname()}:{self.pid}"
 
     @classmethod
     def at(cls, post: Post, pid: int) -> Worker:
