@@ -25,6 +25,9 @@ class Post:
     version: int
     number: int
 
+    def __str__(self) -> str:
+        return f"{self.processor} version {self.version}"
+
 
 @dataclass(frozen=True)
 class Worker:

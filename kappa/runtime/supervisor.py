@@ -111,8 +111,7 @@ class Supervisor:
     def unready(self) -> tuple[str, ...]:
         """Why not everything is being followed; empty if it is."""
         return tuple(
-            f"{place.post.processor} version {place.post.version}: "
-            + (str(place.error) if place.error else "is being started")
+            f"{place.post}: " + (str(place.error) if place.error else "is being started")
             for place in self._places.values()
             if place.leaving_until is None and (place.child is None or place.error is not None)
         )
@@ -153,11 +152,14 @@ class Supervisor:
             return
         with shared_threads(len(self._places)):
             for place in empty:
-                running, post = self._running, place.post
-                task = Following(running.settings, post.processor, post.version, running.rhythm)
-                place.child = Child(follow, task)
-                place.worker = Worker.at(post, place.child.pid or 0)
+                place.child = self._child(place.post)
+                place.worker = Worker.at(place.post, place.child.pid or 0)
                 self._observer.started(place.worker)
+
+    def _child(self, post: Post) -> Child:
+        running = self._running
+        task = Following(running.settings, post.processor, post.version, running.rhythm)
+        return Child(follow, task)
 
     def _hear(self, timeout_s: float) -> None:
         """Takes what workers have to say, as long as they say it at once."""
