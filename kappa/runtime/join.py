@@ -93,6 +93,7 @@ class _Shared:
             layout=assembly.layout,
             remerge=assembly.bound.remerge,
             building=plan.building,
+            limit=assembly.bound.declaration.max_dead_letters,
             rhythm=rhythm,
             ends=lambda: (spans, ()),
             patience_s=_PATIENCE_S,
