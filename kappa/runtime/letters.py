@@ -34,6 +34,9 @@ class Letters(Protocol):
     def open_before(self, place: TopicPartition, offset: int) -> int:
         """How many letters of a partition before ``offset`` were open when it was reached."""
 
+    def dropped_from(self, place: TopicPartition, offset: int) -> int:
+        """How many letters of a partition from ``offset`` on were dropped, and not retried."""
+
 
 class StoredLetters:
     """The committed letters; a connection of its own for each question."""
@@ -58,6 +61,12 @@ class StoredLetters:
                 connection, self.processor, self.version, place.topic, place.partition, offset
             )
 
+    def dropped_from(self, place: TopicPartition, offset: int) -> int:
+        with self._engine.connect() as connection:
+            return dead_letters.dropped_from(
+                connection, self.processor, self.version, place.topic, place.partition, offset
+            )
+
 
 class NoLetters:
     """A version without letters and without a limit, for trials that commit nothing."""
@@ -72,4 +81,7 @@ class NoLetters:
         return {}
 
     def open_before(self, place: TopicPartition, offset: int) -> int:
+        return 0
+
+    def dropped_from(self, place: TopicPartition, offset: int) -> int:
         return 0

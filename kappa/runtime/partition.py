@@ -129,7 +129,6 @@ class PartitionRun:
             schema_ids=frozenset(tally.schema_ids),
         )
         self._committed = self.position
-        self._budget.committed()
         return advance, tally.size_bytes
 
     def take_applied(self) -> list[Retried]:

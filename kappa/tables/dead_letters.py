@@ -187,8 +187,24 @@ def open_before(
         *_in_partition(processor, version, topic, partition),
         dead_letter.c.offset < offset,
         dead_letter.c.retry_of.is_(None),
-        dead_letter.c.dropped_at.is_(None),
-        sa.func.coalesce(dead_letter.c.retried_by, offset) >= offset,
+        sa.or_(
+            dead_letter.c.retried_by >= offset,
+            sa.and_(dead_letter.c.retried_by.is_(None), dead_letter.c.dropped_at.is_(None)),
+        ),
+    )
+    return int(conn.execute(query).scalar_one())
+
+
+def dropped_from(
+    conn: Connection, processor: str, version: int, topic: str, partition: int, offset: int
+) -> int:
+    """How many letters from ``offset`` on a person dropped and no copy was applied for."""
+    query = sa.select(sa.func.count()).where(
+        *_in_partition(processor, version, topic, partition),
+        dead_letter.c.offset >= offset,
+        dead_letter.c.retry_of.is_(None),
+        dead_letter.c.retried_by.is_(None),
+        dead_letter.c.dropped_at.is_not(None),
     )
     return int(conn.execute(query).scalar_one())
 

@@ -4,7 +4,10 @@ from __future__ import annotations
 
 import base64
 import json
-from collections.abc import Callable
+import subprocess
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -32,6 +35,7 @@ from kappa.log.publish import Placed, Producer
 from kappa.operations import db, topics
 from kappa.registry.topic import TopicRegistry, value_subject
 from tests.conftest import Finished
+from tests.faults import wait_until
 from tests.orders import SCHEMA, START_MS, publish
 
 Kappa = Callable[..., Finished]
@@ -40,7 +44,7 @@ JUNK = b"\xff not avro"
 
 CODE = """
 import polars as pl
-from kappa import KeyedProcessor, Projection, Source, ValueState
+from kappa import DeadLetterLimit, KeyedProcessor, Projection, Source, ValueState
 
 
 class Strict(KeyedProcessor):
@@ -73,6 +77,7 @@ lines = Projection(
     version=1,
     source=Source("{topic}", event_time="placed_at"),
     columns=["order_id"],
+    max_dead_letters=DeadLetterLimit(count=1),
 )
 """
 
@@ -110,6 +115,22 @@ class Shop:
                 [self.keyed],
             ).fetchall()
 
+    @contextmanager
+    def following(self, directory: Path, *names: str) -> Iterator[subprocess.Popen[bytes]]:
+        """``kappa run NAMES…``, killed at the end if it is still there."""
+        command = [sys.executable, "-m", "kappa", "run", *names]
+        with subprocess.Popen(
+            command, cwd=directory, env=self.environment, stderr=subprocess.PIPE
+        ) as process:
+            try:
+                yield process
+            finally:
+                process.kill()
+
+    def junk(self) -> None:
+        with Producer(self.settings.kafka) as producer:
+            producer.send_placed(self.topic, [Placed(0, b"ada", JUNK)])
+
     def order(self, directory: Path, number: int, product: str) -> None:
         record = {
             "order_id": number,
@@ -140,8 +161,7 @@ def shop(
     db.upgrade(settings)
     topics.create(settings, shop.topic, partitions=1, schema_file=schema, key="customer")
     shop.order(tmp_path, 0, "tea")
-    with Producer(settings.kafka) as producer:
-        producer.send_placed(shop.topic, [Placed(0, b"ada", JUNK)])
+    shop.junk()
     shop.order(tmp_path, 2, "hello")
     for name in (shop.keyed, shop.lines):
         shop.run("replay", name, "--version", "1")
@@ -171,8 +191,8 @@ def test_the_commands_as_a_person_runs_them(shop: Shop, kappa: Kappa, tmp_path: 
     assert base64.b64decode(exported[1]["value"]) == JUNK
 
 
-def test_a_letter_is_seen_and_checked(shop: Shop) -> None:
-    keyed = shop.keyed
+def test_letters_are_seen_checked_and_retried(shop: Shop) -> None:
+    keyed, lines = shop.keyed, shop.lines
     listed = shop.run("dlq", "list", keyed)
     assert [(one["error_class"], one["open"]) for one in listed["classes"]] == [
         ("BadMagic", 1),
@@ -195,9 +215,6 @@ def test_a_letter_is_seen_and_checked(shop: Shop) -> None:
     assert (itself["fixed"], itself["as_copies"], itself["with_empty_state"]) == (0, True, True)
     assert shop.states() == [(0, None, None, False), (1, None, None, False)]
 
-
-def test_letters_are_retried(shop: Shop) -> None:
-    keyed, lines = shop.keyed, shop.lines
     sent = shop.run("dlq", "retry", keyed)
     assert (sent["copies"], sent["topics"]) == (2, [shop.topic])
     for name in (keyed, lines):
@@ -221,6 +238,25 @@ def test_letters_are_retried(shop: Shop) -> None:
 
     with pytest.raises(NotRetryable, match="applied already"):
         shop.run("dlq", "retry", keyed, f"{shop.topic}/0/0", "--version", "1")
+
+
+def test_a_version_that_is_followed_stops_at_its_limit(shop: Shop, tmp_path: Path) -> None:
+    """It has one letter, and one is what it goes on with."""
+    with shop.following(tmp_path, shop.lines) as run:
+        shop.junk()
+        _, said = run.communicate(timeout=60)
+        assert run.returncode == 4
+        assert b"more dead letters than it allows" in said
+    assert [one["letters"] for one in shop.run("dlq", "list", shop.lines)["classes"]] == [1]
+    assert shop.run("dlq", "drop", shop.lines, "--all", "--yes")["dropped"] == 1
+
+    def opened() -> list[int]:
+        return [one["open"] for one in shop.run("dlq", "list", shop.lines)["classes"]]
+
+    with shop.following(tmp_path, shop.lines, shop.keyed):
+        wait_until("it goes on", lambda: opened() == [1])
+        shop.run("dlq", "retry", shop.keyed, f"{shop.topic}/0/0")
+        wait_until("the copy is applied", lambda: (0, None, 4, False) in shop.states())
 
 
 def test_what_cannot_be_done_is_refused(shop: Shop, tmp_path: Path) -> None:
@@ -257,8 +293,17 @@ def test_a_copy_of_a_dropped_letter_is_applied_all_the_same(shop: Shop) -> None:
     assert shop.states()[0] == (0, None, 3, True)
 
 
-def test_letters_of_a_topic_that_was_made_again_are_not_retried(shop: Shop) -> None:
+def test_nothing_is_retried_into_a_topic_that_is_compacted_or_another_one(shop: Shop) -> None:
+    """Compaction would keep the old record's copy, and remove what came after the original."""
     admin = AdminClient({"bootstrap.servers": shop.settings.kafka.bootstrap_servers})
+    compact = ConfigEntry("cleanup.policy", "compact", incremental_operation=AlterConfigOpType.SET)
+    resource = ConfigResource("topic", shop.topic, incremental_configs=[compact])
+    admin.incremental_alter_configs([resource])[resource].result()
+    with pytest.raises(CompactedTopic):
+        shop.run("dlq", "retry", shop.keyed)
+    (part,) = topic_history(shop.settings.kafka, shop.topic).partitions
+    assert part.end == 3
+
     old = topic_history(shop.settings.kafka, shop.topic).topic_id
     admin.delete_topics([shop.topic])[shop.topic].result()
     while shop.topic in admin.list_topics(timeout=10).topics:
@@ -270,18 +315,6 @@ def test_letters_of_a_topic_that_was_made_again_are_not_retried(shop: Shop) -> N
     (part,) = topic_history(shop.settings.kafka, shop.topic).partitions
     assert part.end == 0
     assert shop.run("dlq", "show", shop.keyed, f"{shop.topic}/0/1")["letters"]
-
-
-def test_nothing_is_retried_into_a_compacted_topic(shop: Shop) -> None:
-    """Compaction would keep the old record's copy, and remove what came after the original."""
-    admin = AdminClient({"bootstrap.servers": shop.settings.kafka.bootstrap_servers})
-    compact = ConfigEntry("cleanup.policy", "compact", incremental_operation=AlterConfigOpType.SET)
-    resource = ConfigResource("topic", shop.topic, incremental_configs=[compact])
-    admin.incremental_alter_configs([resource])[resource].result()
-    with pytest.raises(CompactedTopic):
-        shop.run("dlq", "retry", shop.keyed)
-    (part,) = topic_history(shop.settings.kafka, shop.topic).partitions
-    assert part.end == 3
 
 
 def test_a_copy_names_its_original(shop: Shop) -> None:

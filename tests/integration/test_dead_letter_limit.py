@@ -88,14 +88,14 @@ def test_the_rate_stops_it_at_the_same_letter(
     """Among 140 records are more than a seventh letters from the 21st on, at offset 140."""
     name = site.processor(limited("rate=0.14, rate_from=10"), few_among_many)
     error = stopped(site, name, batch_size)
-    located = {key: error.detail[key] for key in ("offset", "letters", "records", "most_share")}
+    located = {key: error.detail[key] for key in ("offset", "letters", "records", "rate_limit")}
     letters_at = next(n for n in range(11, 31) if n > 0.14 * (100 + 2 * n - 1))
     offset = 100 + 2 * (letters_at - 1)
     assert located == {
         "offset": offset,
         "letters": letters_at,
         "records": offset + 1,
-        "most_share": 0.14,
+        "rate_limit": 0.14,
     }
 
 
