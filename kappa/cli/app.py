@@ -33,6 +33,7 @@ class Commands(TyperGroup):
         "promote",
         "dlq",
         "status",
+        "doctor",
     )
 
     # Typer carries a Click of its own whose types it does not export.

@@ -50,15 +50,20 @@ def emit(result: R, *, as_json: bool, render: Callable[[R], None]) -> None:
 
 
 def table(columns: Sequence[str], rows: Iterable[Sequence[object]]) -> None:
-    """Prints an aligned table; numbers to the right, ``None`` as a hyphen."""
+    """Prints an aligned table, see ``grid``."""
+    out().print(grid(columns, rows))
+
+
+def grid(columns: Sequence[str], rows: Iterable[Sequence[object]]) -> Table:
+    """An aligned table; numbers to the right, ``None`` as a hyphen."""
     listed = [list(row) for row in rows]
-    grid = Table(box=None, pad_edge=False, header_style="bold")
+    made = Table(box=None, pad_edge=False, header_style="bold")
     for index, name in enumerate(columns):
         numeric = any(_is_number(row[index]) for row in listed)
-        grid.add_column(name, justify="right" if numeric else "left", overflow="fold")
+        made.add_column(name, justify="right" if numeric else "left", overflow="fold")
     for row in listed:
-        grid.add_row(*(_cell(value) for value in row))
-    out().print(grid)
+        made.add_row(*(_cell(value) for value in row))
+    return made
 
 
 def plain(value: object) -> Any:

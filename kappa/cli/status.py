@@ -2,54 +2,151 @@
 
 from __future__ import annotations
 
+import json
+import sys
+import time
 from collections.abc import Iterator
 from datetime import UTC, datetime
+from typing import Annotated
+
+import typer
+from rich.console import Group, RenderableType
+from rich.table import Table
+from rich.text import Text
 
 from kappa import config
-from kappa.cli.output import Json, emit, err, out, table
+from kappa.cli.output import Json, emit, err, grid, out, plain
+from kappa.cli.watching import watch
 from kappa.operations.status import VersionStatus, status
 
+_COLUMNS = (
+    "processor",
+    "version",
+    "state",
+    "workers",
+    "topic",
+    "records",
+    "late",
+    "dead",
+    "lag",
+    "behind",
+    "records/s",
+    "bottleneck",
+)
+_NOTHING = "no version has been built yet"
+_UNITS = (("y", 31_557_600), ("d", 86_400), ("h", 3_600), ("m", 60), ("s", 1))
 
-def command(as_json: Json = False) -> None:
+
+def command(
+    watching: Annotated[
+        bool, typer.Option("--watch", help="Show it again and again, until Ctrl-C.")
+    ] = False,
+    interval: Annotated[
+        float, typer.Option(min=0.1, help="Seconds between two looks, with --watch.")
+    ] = 2.0,
+    count: Annotated[
+        int | None, typer.Option(min=1, help="End after so many looks, with --watch.")
+    ] = None,
+    as_json: Json = False,
+) -> None:
     """Show where every version of every processor stands.
 
-    Example: kappa status
+    LAG counts offsets, BEHIND is how far event time is behind the clock while there is a lag.
+    BOTTLENECK is what the workers wait for: source, processing or database.
+
+    Example: kappa status --watch
     """
-    emit(status(config.load()), as_json=as_json, render=_render)
+    settings = config.load()
+    if not watching:
+        emit(status(settings), as_json=as_json, render=_render)
+    elif as_json:
+        _print_lines(settings, interval, count)
+    else:
+        watch(lambda: _screen(status(settings)), every_s=interval, count=count)
+
+
+def _print_lines(settings: config.Settings, interval: float, count: int | None) -> None:
+    """One document per line and look."""
+    shown = 0
+    while count is None or shown < count:
+        if shown:
+            time.sleep(interval)
+        shown += 1
+        document = json.dumps(status(settings), default=plain, ensure_ascii=False)
+        sys.stdout.write(document + "\n")
+        sys.stdout.flush()
 
 
 def _render(versions: tuple[VersionStatus, ...]) -> None:
     if not versions:
-        out().print("no version has been built yet")
+        out().print(_NOTHING)
         err().print("hint: 'kappa processors list' shows what can be replayed")
         return
-    table(
-        ["processor", "version", "state", "topic", "records", "late", "dead", "lag"],
+    out().print(_table(versions))
+    for line in _notes(versions):
+        err().print(line, markup=False)
+
+
+def _screen(versions: tuple[VersionStatus, ...]) -> RenderableType:
+    if not versions:
+        return Text(_NOTHING)
+    return Group(_table(versions), *(Text(line) for line in _notes(versions)))
+
+
+def _table(versions: tuple[VersionStatus, ...]) -> Table:
+    return grid(
+        _COLUMNS,
         [
             (
                 v.processor,
                 v.version,
                 v.state,
+                len(v.workers),
                 ", ".join(v.topics),
                 v.records,
                 v.late,
                 v.dead,
                 v.lag,
+                _duration(v.lag_seconds),
+                round(v.records_per_second) if v.workers else None,
+                v.bottleneck,
             )
             for v in versions
         ],
     )
-    for v in versions:
-        for line in (*_notes(v), *(f"warning: {override}" for override in v.overrides)):
-            err().print(f"{v.processor} version {v.version}: {line}", markup=False)
 
 
-def _notes(version: VersionStatus) -> Iterator[str]:
+def _notes(versions: tuple[VersionStatus, ...]) -> Iterator[str]:
     """What only some versions have to say."""
+    for version in versions:
+        for line in _said(version):
+            yield f"{version.processor} version {version.version}: {line}"
+
+
+def _said(version: VersionStatus) -> Iterator[str]:
+    now = datetime.now(UTC)
+    if version.failure is not None:
+        since = _duration(max((now - version.failure.at).total_seconds(), 0.0))
+        yield f"last error, {since} ago: {version.failure.error}: {version.failure.message}"
     if version.corrections:
         yield f"windows that were final have been corrected {version.corrections} times"
-    if version.timer_due is not None and version.timer_due < datetime.now(UTC):
+    if version.timer_due is not None and version.timer_due < now:
         yield (
             f"a timer is due since {version.timer_due:%Y-%m-%d %H:%M:%S} UTC: it fires with the"
             " next record of its partition"
         )
+    for override in version.overrides:
+        yield f"warning: {override}"
+
+
+def _duration(seconds: float | None) -> str | None:
+    """``1.4s``, ``3m 20s``, ``12y 40d``: the two greatest units."""
+    if seconds is None:
+        return None
+    if seconds < 60:
+        return f"{seconds:.1f}s" if seconds else "0s"
+    first = next(index for index, (_, size) in enumerate(_UNITS) if seconds >= size)
+    (unit, size), (smaller, part) = _UNITS[first], _UNITS[first + 1]
+    rest = int(seconds % size // part)
+    whole = f"{int(seconds // size)}{unit}"
+    return f"{whole} {rest}{smaller}" if rest else whole

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import time
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -11,12 +13,41 @@ from sqlalchemy import Connection
 from kappa.config import Settings, require_kafka, require_postgres
 from kappa.errors import UnknownTopic
 from kappa.log.history import topic_history
-from kappa.tables import finality, progress, state
+from kappa.tables import finality, progress, state, workers
 from kappa.tables.bookkeeping import require_current
 from kappa.tables.engine import connect
 from kappa.tables.progress import PartitionProgress
+from kappa.tables.workers import Seen
 from kappa.versions import records
 from kappa.versions.records import VersionRecord
+
+
+@dataclass(frozen=True)
+class Failure:
+    """The last error of a worker: its class, what it says, and since when it is the last one."""
+
+    error: str
+    message: str
+    hint: str
+    at: datetime
+
+
+@dataclass(frozen=True)
+class WorkerStatus:
+    """A worker that reported within the last half minute.
+
+    Attributes:
+        bottleneck: ``source``, ``processing`` or ``database``; None while it has nothing to do.
+    """
+
+    owner: str
+    state: str
+    bottleneck: str | None
+    records_per_second: float
+    resident_bytes: int | None
+    started_at: datetime
+    seen_at: datetime
+    failure: Failure | None
 
 
 @dataclass(frozen=True)
@@ -33,6 +64,12 @@ class VersionStatus:
             that was final.
         timer_due: when the earliest processing-time timer is due. A timer fires with the next
             record of its partition, so one that is overdue waits for that.
+        lag_seconds: how far event time is behind the clock in the partition that is furthest
+            behind, of those with something left to read; 0 if none has, None if unknown.
+        workers: who follows it now.
+        records_per_second: of all its workers.
+        bottleneck: what most of its workers wait for; None if nobody waits.
+        failure: the last error of any of its workers.
     """
 
     processor: str
@@ -50,6 +87,11 @@ class VersionStatus:
     final_through: datetime | None
     corrections: int
     timer_due: datetime | None
+    lag_seconds: float | None
+    workers: tuple[WorkerStatus, ...]
+    records_per_second: float
+    bottleneck: str | None
+    failure: Failure | None
 
 
 @dataclass(frozen=True)
@@ -60,6 +102,7 @@ class _Found:
     partitions: Sequence[PartitionProgress]
     final: finality.Final
     timer_due: int | None
+    workers: tuple[WorkerStatus, ...]
 
 
 def status(settings: Settings) -> tuple[VersionStatus, ...]:
@@ -86,6 +129,7 @@ def _find(connection: Connection, record: VersionRecord) -> _Found:
         partitions=progress.read(connection, name, version),
         final=finality.read(connection, name, version),
         timer_due=state.next_processing_timer(connection, record.layout),
+        workers=tuple(_worker(seen) for seen in workers.read(connection, name, version)),
     )
 
 
@@ -124,7 +168,37 @@ def _status(found: _Found, serving: bool, ends: Ends) -> VersionStatus:
         final_through=found.final.through,
         corrections=found.final.corrections,
         timer_due=None if found.timer_due is None else _moment(found.timer_due),
+        lag_seconds=_lag_seconds(rows, ends),
+        workers=found.workers,
+        records_per_second=round(sum(w.records_per_second for w in found.workers), 1),
+        bottleneck=_bottleneck(found.workers),
+        failure=max(
+            (w.failure for w in found.workers if w.failure), key=lambda f: f.at, default=None
+        ),
     )
+
+
+def _worker(seen: Seen) -> WorkerStatus:
+    row, failure = seen.row, None
+    if row.last_error is not None and seen.last_error_at is not None:
+        said = {name: str(row.last_error.get(name, "")) for name in ("class", "message", "hint")}
+        failure = Failure(said["class"], said["message"], said["hint"], seen.last_error_at)
+    return WorkerStatus(
+        owner=row.owner,
+        state=row.state,
+        bottleneck=row.bottleneck,
+        records_per_second=row.records_per_second,
+        resident_bytes=row.resident_bytes,
+        started_at=row.started_at,
+        seen_at=seen.seen_at,
+        failure=failure,
+    )
+
+
+def _bottleneck(found: Sequence[WorkerStatus]) -> str | None:
+    """The one most workers name; of equals the first by name, so that it does not flicker."""
+    named = Counter(sorted(w.bottleneck for w in found if w.bottleneck is not None))
+    return named.most_common(1)[0][0] if named else None
 
 
 def _moment(ms: int) -> datetime:
@@ -133,10 +207,22 @@ def _moment(ms: int) -> datetime:
 
 def _lag(rows: Sequence[PartitionProgress], ends: Ends) -> int | None:
     """None where a topic is gone or is another one of the same name."""
-    lag = 0
-    for row in rows:
-        topic_id, end = ends.get((row.topic, row.partition), ("", 0))
-        if topic_id != row.topic_id:
-            return None
-        lag += max(end - row.next_offset, 0)
-    return lag
+    left = [_left(row, ends) for row in rows]
+    return None if None in left else sum(offsets or 0 for offsets in left)
+
+
+def _lag_seconds(rows: Sequence[PartitionProgress], ends: Ends) -> float | None:
+    left = [_left(row, ends) for row in rows]
+    if None in left:
+        return None
+    behind = [row.max_event_time for row, offsets in zip(rows, left, strict=True) if offsets]
+    if not behind:
+        return 0.0
+    times = [at for at in behind if at is not None]
+    return round(max(time.time() - min(times) / 1000, 0.0), 3) if times else None
+
+
+def _left(row: PartitionProgress, ends: Ends) -> int | None:
+    """Offsets that are not read yet; None where the topic is not the one that was read."""
+    topic_id, end = ends.get((row.topic, row.partition), ("", 0))
+    return max(end - row.next_offset, 0) if topic_id == row.topic_id else None

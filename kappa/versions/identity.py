@@ -19,7 +19,7 @@ def fingerprint(name: str, version: int, object_path: str) -> str:
     module = object_path.partition(":")[0]
     try:
         code = code_digest(module)
-    except (ModuleNotFoundError, SyntaxError) as error:
+    except (ImportError, SyntaxError) as error:
         raise PluginLoadError(
             f"the source of {module} cannot be read: {error}",
             processor=name,
