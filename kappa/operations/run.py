@@ -10,10 +10,15 @@ from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from types import FrameType
 
+from sqlalchemy import Engine
+
 from kappa.config import Settings, require_kafka, require_postgres
-from kappa.operations.observing import Telling
+from kappa.operations.measuring import Measuring
+from kappa.operations.observing import Logging, Showing, Together
+from kappa.runtime.installed import lacking
 from kappa.runtime.job import Rhythm
 from kappa.runtime.supervisor import Running, Supervisor
+from kappa.tables.bookkeeping import require_current
 from kappa.tables.engine import connect
 from kappa.telemetry.logs import logger
 from kappa.telemetry.metrics import Metrics
@@ -55,7 +60,9 @@ def run(
     require_kafka(settings)
     metrics = Metrics()
     engine = connect(require_postgres(settings))
-    supervisor = Supervisor(Running(settings, names, workers, rhythm), Telling(metrics, engine))
+    showing = Showing(engine)
+    observer = Together([Logging(), Measuring(metrics), showing])
+    supervisor = Supervisor(Running(settings, names, workers, rhythm), observer)
     try:
         with ExitStack() as stack:
             stopping = stack.enter_context(_signals(supervisor))
@@ -67,9 +74,20 @@ def run(
                     not_ready=lambda: supervisor.unready,
                 )
                 _log.info("metrics and health", url=stack.enter_context(server).url)
+            _tell_what_lacks(engine)
             supervisor.run(stopping)
     finally:
+        showing.close()
         engine.dispose()
+
+
+def _tell_what_lacks(engine: Engine) -> None:
+    """Which versions cannot be followed with the plugins that are installed."""
+    with engine.connect() as connection:
+        require_current(connection)
+        found = lacking(connection)
+    for lack in found:
+        _log.warning(lack.message, hint=lack.hint, state=lack.state.value)
 
 
 @contextmanager

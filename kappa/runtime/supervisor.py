@@ -12,24 +12,19 @@ import time
 from dataclasses import dataclass
 from multiprocessing.connection import wait
 
-from sqlalchemy import Engine
-
 from kappa.config import Settings, require_postgres
 from kappa.errors import Fenced, KappaError, Stalled, WorkerDied
 from kappa.runtime.follow import PASSING, Following, follow
 from kappa.runtime.job import Report, Rhythm
+from kappa.runtime.lookout import Lookout
 from kappa.runtime.observer import Observer, Post, Worker
 from kappa.runtime.processes import Child, Ended, shared_threads
 from kappa.runtime.pulse import Note, Pulse
-from kappa.tables.bookkeeping import require_current
-from kappa.tables.engine import connect
-from kappa.versions import records
 from kappa.versions.lifecycle import State
 
 FOLLOWED = frozenset({State.READY, State.SERVING, State.DRAINING, State.STANDBY})
 """A version in another state is still being built, or gone."""
 
-_LOOK_EVERY_S = 1.0
 _WAIT_S = 0.2
 _GRACE_S = 9.0
 """For a worker to finish its batch, commit it and leave its group."""
@@ -71,6 +66,7 @@ class Supervisor:
         self._running = running
         self._observer = observer
         self._places: dict[Post, _Place] = {}
+        self._trouble: KappaError | None = None
         self.looked_at = time.monotonic()
         """When the loop last came round, for a health check."""
 
@@ -78,27 +74,21 @@ class Supervisor:
         """Goes on until ``stopping``; then every worker finishes its batch and is waited for.
 
         Raises:
-            MigrationNeeded: kappa's own tables are not those of this kappa.
             KappaError: nothing can be followed, for reasons that do not pass by waiting.
         """
-        engine = connect(require_postgres(self._running.settings))
-        look_at = 0.0
+        url = require_postgres(self._running.settings)
         try:
-            with engine.connect() as connection:
-                require_current(connection)
-            while not stopping.is_set():
-                if time.monotonic() >= look_at:
-                    self._look(engine)
-                    look_at = time.monotonic() + _LOOK_EVERY_S
-                self._fill()
-                self._hear(_WAIT_S)
-                self._let_go()
-                self._require_hope()
-                self.looked_at = time.monotonic()
-            self._finish()
+            with Lookout(url) as lookout:
+                while not stopping.is_set():
+                    self._look(lookout)
+                    self._fill()
+                    self._hear(_WAIT_S)
+                    self._let_go()
+                    self._require_hope()
+                    self.looked_at = time.monotonic()
+                self._finish()
         finally:
             self.abandon()
-            engine.dispose()
 
     def abandon(self) -> None:
         """Ends every worker at once, as safely as a crash."""
@@ -116,13 +106,14 @@ class Supervisor:
             if place.leaving_until is None and (place.child is None or place.error is not None)
         )
 
-    def _look(self, engine: Engine) -> None:
+    def _look(self, lookout: Lookout) -> None:
         """Finds out which posts are wanted."""
-        try:
-            with engine.connect() as connection:
-                found = records.list_versions(connection)
-        except PASSING as error:
-            self._observer.trouble(error)
+        if lookout.error is not self._trouble:
+            self._trouble = lookout.error
+            if self._trouble is not None:
+                self._observer.trouble(self._trouble)
+        found = lookout.versions
+        if found is None:
             return
         running = self._running
         wanted = {
@@ -195,7 +186,7 @@ class Supervisor:
         if place.leaving_until is not None:
             del self._places[place.post]
         if error is None or place.leaving_until is not None:
-            place.due_at = time.monotonic() + _LOOK_EVERY_S
+            place.due_at = time.monotonic() + _FIRST_PAUSE_S
             self._observer.ended(worker)
             return
         pause = min(_FIRST_PAUSE_S * 2**place.failures, _LONGEST_PAUSE_S)
