@@ -2,24 +2,12 @@
 
 from __future__ import annotations
 
-import sys
-from enum import Enum
 from typing import Annotated
 
 import typer
 
 from kappa import config
 from kappa.operations.run import DEFAULT_MAX_BATCH, DEFAULT_MAX_DELAY_MS, run
-from kappa.telemetry.logs import configure_logs
-
-
-class LogForm(Enum):
-    CONSOLE = "console"
-    JSON = "json"
-
-
-def _suitable() -> LogForm:
-    return LogForm.CONSOLE if sys.stderr.isatty() else LogForm.JSON
 
 
 def command(
@@ -38,11 +26,7 @@ def command(
     ] = DEFAULT_MAX_DELAY_MS,
     http: Annotated[
         str | None,
-        typer.Option(help="Serve /metrics, /healthz and /readyz at this host:port."),
-    ] = None,
-    logs: Annotated[
-        LogForm | None,
-        typer.Option(help="Log for people or for machines; people if on a terminal."),
+        typer.Option(help="Serve /metrics, /healthz and /readyz here: host:port."),
     ] = None,
 ) -> None:
     """Keep every built version up to date, on this host and any others that run the same.
@@ -53,12 +37,11 @@ def command(
     Example: kappa run revenue --workers 2
     """
     settings = config.load()
-    configure_logs((logs or _suitable()).value)
     run(
         settings,
         frozenset(names or ()),
         workers=workers,
         max_batch=max_batch,
         max_delay_ms=max_delay,
-        http=http,
+        http=http or settings.telemetry.address or None,
     )

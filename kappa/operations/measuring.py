@@ -83,6 +83,7 @@ class Measuring:
                 next_offset=part.next_offset,
                 end_offset=part.next_offset if part.end is None else part.end,
                 max_event_time_ms=part.max_event_time,
+                watermark_ms=part.watermark,
             )
         self._give_up(worker, before, pulse)
 
@@ -95,6 +96,12 @@ class Measuring:
 
     def ended(self, worker: Worker) -> None:
         self._gone(worker)
+        post = worker.post
+        if not any(
+            (other.processor, other.version) == (post.processor, post.version)
+            for other in self._posts.values()
+        ):
+            self._metrics.forget(post.processor, post.version)
 
     def trouble(self, error: KappaError) -> None:
         """Nothing to count."""

@@ -2,18 +2,14 @@
 
 from __future__ import annotations
 
-import threading
 import time
-from collections.abc import Callable, Sequence
-from contextlib import suppress
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from functools import partial
-from queue import Full, Queue
 from uuid import UUID
 
-from sqlalchemy import Connection, Engine
-
 from kappa.errors import KappaError
+from kappa.operations.background import Background
 from kappa.operations.measuring import bottleneck
 from kappa.runtime.job import Report
 from kappa.runtime.observer import Observer, Worker
@@ -23,14 +19,10 @@ from kappa.tables.workers import WorkerRow
 from kappa.telemetry.logs import logger
 
 _WRITE_EVERY_S = 2.0
-_MOST_WAITING = 100
-_CLOSE_S = 2.0
 _REPEAT_S = 60.0
 """How often the same trouble is logged."""
 
 _log = logger("kappa.run")
-
-_Change = Callable[[Connection], None]
 
 
 class Together:
@@ -118,16 +110,11 @@ class _Seen:
 class Showing:
     """An observer that writes each worker down for ``kappa status``, every two seconds.
 
-    A thread of its own does the writing, and what it cannot keep up with is left out: a database
-    that is away is the workers' trouble.
+    What cannot be written is left out: a database that is away is the workers' trouble.
     """
 
-    def __init__(self, engine: Engine) -> None:
-        self._engine = engine
-        self._changes: Queue[_Change | None] = Queue(_MOST_WAITING)
-        # A daemon, so that a database that hangs does not keep the process from ending.
-        self._writer = threading.Thread(target=self._run, name="kappa-showing", daemon=True)
-        self._writer.start()
+    def __init__(self, background: Background) -> None:
+        self._background = background
         self._seen: dict[UUID, _Seen] = {}
 
     def started(self, worker: Worker) -> None:
@@ -153,7 +140,7 @@ class Showing:
             last_error=None if pulse.error is None else _document(pulse.error),
         )
         self._seen[worker.id] = _Seen(pulse)
-        self._write(partial(workers.report, row=row))
+        self._background.do(partial(workers.report, row=row))
 
     def note(self, worker: Worker, note: Note) -> None:
         """Said in the log."""
@@ -163,27 +150,10 @@ class Showing:
 
     def ended(self, worker: Worker) -> None:
         self._seen.pop(worker.id, None)
-        self._write(partial(workers.remove, worker_id=worker.id))
+        self._background.do(partial(workers.remove, worker_id=worker.id))
 
     def trouble(self, error: KappaError) -> None:
         """Said in the log."""
-
-    def close(self) -> None:
-        """Writes what is left to write, if that goes quickly."""
-        self._write(None)
-        self._writer.join(_CLOSE_S)
-
-    def _write(self, change: _Change | None) -> None:
-        with suppress(Full):
-            self._changes.put_nowait(change)
-
-    def _run(self) -> None:
-        while (change := self._changes.get()) is not None:
-            try:
-                with self._engine.begin() as connection:
-                    change(connection)
-            except KappaError as error:
-                _log.debug("a row for kappa status was not written", **_what(error))
 
 
 def _document(error: KappaError) -> dict[str, object]:

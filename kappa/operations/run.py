@@ -10,17 +10,17 @@ from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from types import FrameType
 
-from sqlalchemy import Engine
-
 from kappa.config import Settings, require_kafka, require_postgres
+from kappa.operations.background import Background
 from kappa.operations.measuring import Measuring
 from kappa.operations.observing import Logging, Showing, Together
+from kappa.operations.weighing import Weighing
 from kappa.runtime.installed import lacking
 from kappa.runtime.job import Rhythm
 from kappa.runtime.supervisor import Running, Supervisor
 from kappa.tables.bookkeeping import require_current
 from kappa.tables.engine import connect
-from kappa.telemetry.logs import logger
+from kappa.telemetry.logs import configure_logs, logger
 from kappa.telemetry.metrics import Metrics
 from kappa.telemetry.server import TelemetryServer
 
@@ -57,35 +57,42 @@ def run(
         KappaError: nothing can be followed, for reasons that do not pass by waiting.
     """
     rhythm = Rhythm(max_batch, max_delay_ms / 1000)
+    configure_logs(settings.telemetry.log_form, settings.telemetry.log_level)
     require_kafka(settings)
     metrics = Metrics()
-    engine = connect(require_postgres(settings))
-    showing = Showing(engine)
-    observer = Together([Logging(), Measuring(metrics), showing])
-    supervisor = Supervisor(Running(settings, names, workers, rhythm), observer)
-    try:
-        with ExitStack() as stack:
-            stopping = stack.enter_context(_signals(supervisor))
-            if http is not None:
-                server = TelemetryServer(
-                    http,
-                    metrics.registry,
-                    alive=lambda: time.monotonic() - supervisor.looked_at < _ALIVE_S,
-                    not_ready=lambda: supervisor.unready,
-                )
-                _log.info("metrics and health", url=stack.enter_context(server).url)
-            _tell_what_lacks(engine)
-            supervisor.run(stopping)
-    finally:
-        showing.close()
-        engine.dispose()
+    _tell_what_lacks(require_postgres(settings))
+    with ExitStack() as stack:
+        background = stack.enter_context(Background(require_postgres(settings)))
+        observer = Together(
+            [
+                Logging(),
+                Measuring(metrics),
+                Showing(background),
+                Weighing(metrics, background),
+            ]
+        )
+        supervisor = Supervisor(Running(settings, names, workers, rhythm), observer)
+        stopping = stack.enter_context(_signals(supervisor))
+        if http is not None:
+            server = TelemetryServer(
+                http,
+                metrics.registry,
+                alive=lambda: time.monotonic() - supervisor.looked_at < _ALIVE_S,
+                not_ready=lambda: supervisor.unready,
+            )
+            _log.info("metrics and health", url=stack.enter_context(server).url)
+        supervisor.run(stopping)
 
 
-def _tell_what_lacks(engine: Engine) -> None:
+def _tell_what_lacks(postgres_url: str) -> None:
     """Which versions cannot be followed with the plugins that are installed."""
-    with engine.connect() as connection:
-        require_current(connection)
-        found = lacking(connection)
+    engine = connect(postgres_url)
+    try:
+        with engine.connect() as connection:
+            require_current(connection)
+            found = lacking(connection)
+    finally:
+        engine.dispose()
     for lack in found:
         _log.warning(lack.message, hint=lack.hint, state=lack.state.value)
 

@@ -42,6 +42,7 @@ from kappa.tables import progress
 from kappa.tables.engine import connect
 from kappa.tables.finality import Partition, Span
 from kappa.tables.progress import NewPartition, PartitionProgress
+from kappa.telemetry.logs import configure_logs
 from kappa.versions import records
 from kappa.versions.keyed_layout import check_state
 from kappa.versions.lifecycle import State
@@ -93,6 +94,7 @@ def follow(task: Following, desk: Desk) -> None:
     Raises:
         KappaError: something that does not pass by waiting.
     """
+    configure_logs(task.settings.telemetry.log_form, task.settings.telemetry.log_level)
     try:
         _Follower(task, desk).run()
     except Departed:
@@ -112,7 +114,7 @@ class _Follower:
         with (
             EndsWatch(self._kafka, assembly.topic) as ends,
             Membership(self._kafka, task.group, assembly.topic) as membership,
-            Watchdog(assembly.topic, ends, membership, self._desk) as watchdog,
+            Watchdog(assembly.bound.declaration.source, ends, membership, self._desk) as watchdog,
         ):
             while not self._desk.stopping.is_set():
                 held = membership.take()

@@ -11,7 +11,7 @@ from kappa.errors import KappaError
 class Standing:
     """How far one partition has come; ``end`` is the last stable offset, None if not known.
 
-    ``next_offset`` is committed; ``max_event_time`` is in milliseconds.
+    ``next_offset`` is committed; ``max_event_time`` and ``watermark`` are in milliseconds.
     """
 
     topic: str
@@ -19,6 +19,7 @@ class Standing:
     next_offset: int
     end: int | None
     max_event_time: int | None
+    watermark: int | None = None
 
 
 @dataclass(frozen=True)

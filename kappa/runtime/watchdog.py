@@ -18,6 +18,7 @@ import psutil
 from kappa.errors import KappaError, Stalled
 from kappa.log.ends import EndsWatch
 from kappa.log.membership import Membership
+from kappa.processing.source import Source
 from kappa.runtime.processes import Desk, Ended
 from kappa.runtime.pulse import Pulse, Standing
 from kappa.runtime.tenure import Spent, Tenure
@@ -36,13 +37,13 @@ class Watchdog:
     """Watches one worker and reports its pulse. A context manager.
 
     Args:
-        topic: the topic whose partitions the worker reads.
+        source: what the worker reads.
     """
 
-    def __init__(self, topic: str, ends: EndsWatch, membership: Membership, desk: Desk) -> None:
+    def __init__(self, source: Source, ends: EndsWatch, membership: Membership, desk: Desk) -> None:
         self.spent = Spent()
         self.wants_new_client = False
-        self._topic = topic
+        self._source = source
         self._ends = ends
         self._membership = membership
         self._desk = desk
@@ -118,9 +119,13 @@ class Watchdog:
                 next_offset=tenure.committed[run.place.partition],
                 end=ends.get(run.place.partition),
                 max_event_time=run.clock.max_event_time,
+                watermark=self._watermark(run.clock.max_event_time),
             )
             for run in tenure.runs
         )
+
+    def _watermark(self, max_event_time: int | None) -> int | None:
+        return None if max_event_time is None else max_event_time - self._source.out_of_orderness_ms
 
     def _judge(self, tenure: Tenure) -> None:
         """How long the partition that waits longest has had something to read and not moved."""
@@ -144,7 +149,7 @@ class Watchdog:
         waits_for = self.spent.waits_for
         error = Stalled(
             "the log goes on and this worker does not",
-            topic=self._topic,
+            topic=self._source.topic,
             partition=number,
             offset=tenure.committed[number],
             log_end=self._ends.latest.by_partition.get(number),

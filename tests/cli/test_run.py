@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import re
 import signal
 import subprocess
 import sys
 import time
+import urllib.error
+import urllib.request
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -157,6 +160,34 @@ def test_two_processes_share_and_one_takes_over_when_the_other_is_killed(
         assert len(site.owners()) == 1
         assert stop(first) == 0
     assert site.counted() == 3 * COUNT
+
+
+def test_metrics_and_health_are_served(site: Site, kappa: Kappa) -> None:
+    assert kappa("replay", site.shop.processor).code == 0
+    with site.running("run", "--http", "127.0.0.1:0") as run:
+        assert run.stderr is not None
+        url = next(
+            found[1].decode() for line in run.stderr if (found := re.search(rb"(http://\S+)", line))
+        )
+        wait(lambda: get(f"{url}/readyz")[0] == 200, "ready")
+        assert get(f"{url}/healthz")[0] == 200
+        site.publish(COUNT, seed=8)
+        counted = f'kappa_records_total{{processor="{site.shop.processor}",version="1"}} {COUNT}.0'
+        wait(lambda: counted in get(f"{url}/metrics")[1], "the count")
+        wait(lambda: "kappa_table_bytes" in get(f"{url}/metrics")[1], "the size of the tables")
+        wait(lambda: site.query("SELECT 1 FROM kappa_worker") == [(1,)], "the worker's row")
+        (status,) = kappa("status", "--json").json
+        assert (len(status["workers"]), status["lag"]) == (1, 0)
+        assert stop(run) == 0
+    assert site.query("SELECT 1 FROM kappa_worker") == []
+
+
+def get(url: str) -> tuple[int, str]:
+    try:
+        with urllib.request.urlopen(url, timeout=10) as answer:
+            return answer.status, answer.read().decode()
+    except urllib.error.HTTPError as error:
+        return error.code, error.read().decode()
 
 
 def test_a_second_signal_ends_at_once(site: Site, kappa: Kappa) -> None:
