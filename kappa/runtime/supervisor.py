@@ -53,6 +53,7 @@ class _Place:
     post: Post
     child: Child | None = None
     worker: Worker | None = None
+    settled: bool = False
     failures: int = 0
     error: KappaError | None = None
     due_at: float = 0.0
@@ -67,6 +68,7 @@ class Supervisor:
         self._observer = observer
         self._places: dict[Post, _Place] = {}
         self._trouble: KappaError | None = None
+        self._has_looked = False
         self.looked_at = time.monotonic()
         """When the loop last came round, for a health check."""
 
@@ -100,10 +102,12 @@ class Supervisor:
     @property
     def unready(self) -> tuple[str, ...]:
         """Why not everything is being followed; empty if it is."""
+        if not self._has_looked:
+            return ("which versions there are is being looked up",)
         return tuple(
             f"{place.post}: " + (str(place.error) if place.error else "is being started")
-            for place in self._places.values()
-            if place.leaving_until is None and (place.child is None or place.error is not None)
+            for place in list(self._places.values())
+            if place.leaving_until is None and not (place.settled and place.error is None)
         )
 
     def _look(self, lookout: Lookout) -> None:
@@ -115,6 +119,7 @@ class Supervisor:
         found = lookout.versions
         if found is None:
             return
+        self._has_looked = True
         running = self._running
         wanted = {
             Post(record.processor, record.version, number)
@@ -170,7 +175,7 @@ class Supervisor:
             self._observer.report(worker, message)
         elif isinstance(message, Pulse):
             if message.state in ("following", "idle"):
-                place.error = None
+                place.settled, place.error = True, None
             elif message.error is not None:
                 place.error = message.error
             self._observer.pulse(worker, message)
@@ -182,7 +187,7 @@ class Supervisor:
     def _left(self, place: _Place, worker: Worker, error: KappaError | None) -> None:
         if place.child is not None:
             place.child.end(1.0)
-        place.child = None
+        place.child, place.settled = None, False
         if place.leaving_until is not None:
             del self._places[place.post]
         if error is None or place.leaving_until is not None:
