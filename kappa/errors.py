@@ -18,6 +18,7 @@
     │   ├── HistoryTruncated       the log no longer begins at offset zero
     │   ├── CompactedTopic         compaction has removed history a processor needs
     │   ├── TopicRecreated         the same name, another topic id
+    │   ├── DerivedTopic           made by a processor, so it does not hold all of history
     │   ├── PartitionsChanged      keyed state no longer lies where its key does
     │   └── CorruptBatch           a record batch whose checksum does not match
     ├── SchemaError
@@ -27,7 +28,9 @@
     │   └── RegistryUnavailable
     ├── PublishError
     │   ├── BadRecord              an input line that does not fit the schema
-    │   └── DeliveryFailed         the broker did not acknowledge
+    │   ├── DeliveryFailed         the broker did not acknowledge
+    │   ├── OutputTaken            the topic of an output is somebody else's
+    │   └── RelayFenced            another relay has taken the output over
     ├── TableError
     │   ├── DatabaseUnavailable
     │   ├── MigrationNeeded        kappa's own tables are older than this kappa
@@ -153,6 +156,10 @@ class PartitionsChanged(LogError):
     exit_code = 4
 
 
+class DerivedTopic(LogError):
+    exit_code = 4
+
+
 class CorruptBatch(LogError):
     pass
 
@@ -187,6 +194,14 @@ class BadRecord(PublishError):
 
 class DeliveryFailed(PublishError):
     exit_code = 5
+
+
+class OutputTaken(PublishError):
+    exit_code = 4
+
+
+class RelayFenced(PublishError):
+    exit_code = 4
 
 
 class TableError(KappaError):
