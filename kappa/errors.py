@@ -20,6 +20,7 @@
     │   ├── TopicRecreated         the same name, another topic id
     │   ├── DerivedTopic           made by a processor, so it does not hold all of history
     │   ├── PartitionsChanged      keyed state no longer lies where its key does
+    │   ├── ProducerFenced         another producer has the same transactional id
     │   └── CorruptBatch           a record batch whose checksum does not match
     ├── SchemaError
     │   ├── InvalidSchema          not Avro, or of a shape kappa refuses
@@ -157,6 +158,10 @@ class PartitionsChanged(LogError):
 
 
 class DerivedTopic(LogError):
+    exit_code = 4
+
+
+class ProducerFenced(LogError):
     exit_code = 4
 
 
