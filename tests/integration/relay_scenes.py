@@ -6,20 +6,21 @@ import io
 import json
 import multiprocessing
 import threading
-import time
-from collections import defaultdict
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from multiprocessing.process import BaseProcess
-from typing import Any
+from typing import Any, Self
 
 import fastavro
 from confluent_kafka import Consumer, TopicPartition
 
 from kappa.config import Settings
+from kappa.errors import KappaError
 from kappa.log.client import confluent_config
+from kappa.log.topics import exists
 from kappa.registry.topic import TopicRegistry
+from kappa.runtime import topic_relay
 from kappa.runtime.relay import Relayed, run_relay
 from tests.faults import Site, wait_until
 
@@ -48,6 +49,7 @@ class Reader:
         self.found: list[Found] = []
         self._registry = TopicRegistry(site.kafka, site.settings.registry.topic)
         self._parsed: dict[int, Any] = {}
+        wait_until("the topic of the output is there", lambda: exists(site.kafka, topic))
         self._consumer = Consumer(config)
         partitions = self._consumer.list_topics(topic, timeout=10).topics[topic].partitions
         self._consumer.assign([TopicPartition(topic, number, 0) for number in partitions])
@@ -105,13 +107,14 @@ def reading(site: Site, topic: str) -> Iterator[Reader]:
 @contextmanager
 def relaying(settings: Settings, processor: str, output: str = "main") -> Iterator[list[Relayed]]:
     """A relay in a thread of this process; gives what it tells."""
-    stop, told = threading.Event(), []
-    failed: list[BaseException] = []
+    stop = threading.Event()
+    told: list[Relayed] = []
+    failed: list[KappaError] = []
 
     def run() -> None:
         try:
             run_relay(settings, processor, output, stop, told.append)
-        except BaseException as error:
+        except KappaError as error:
             failed.append(error)
 
     thread = threading.Thread(target=run)
@@ -128,50 +131,68 @@ def relaying(settings: Settings, processor: str, output: str = "main") -> Iterat
 class Killed:
     """A relay as a process of its own, started again after each kill."""
 
-    def __init__(self, settings: Settings, processor: str, output: str = "main") -> None:
-        self._arguments = (settings, processor, output)
-        self._sent = multiprocessing.get_context("spawn").Value("q", 0)
+    def __init__(
+        self, settings: Settings, processor: str, output: str = "main", *, batch_rows: int
+    ) -> None:
+        self._arguments = (settings, processor, output, batch_rows)
+        self._batches = _PROCESSES.Value("q", 0)
         self._process: BaseProcess | None = None
-        self.kills = 0
 
     def start(self) -> None:
-        context = multiprocessing.get_context("fork")
-        self._process = context.Process(target=_run, args=(*self._arguments, self._sent))
+        self._process = _PROCESSES.Process(target=_run, args=(*self._arguments, self._batches))
         self._process.start()
 
     def kill(self) -> None:
-        assert self._process is not None
-        assert self._process.is_alive(), "the relay has ended by itself"
-        self._process.kill()
-        self._process.join()
-        self.kills += 1
+        process = self._process
+        assert process is not None
+        assert process.is_alive(), "the relay has ended by itself"
+        process.kill()
+        process.join()
 
-    def kill_while_sending(self, delay_s: float) -> None:
-        """Kills it once it has sent something more, and a moment later."""
-        before = self.sent
-        wait_until("the relay sends", lambda: self.sent > before)
-        time.sleep(delay_s)
-        self.kill()
+    def wait_until_it_sends(self) -> None:
+        before = self._batches.value
+        wait_until("a batch is sent", lambda: self._batches.value > before, pause_s=0.001)
 
-    @property
-    def sent(self) -> int:
-        """Batches that were sent by all of them."""
-        return int(self._sent.value)
+    def __enter__(self) -> Self:
+        self.start()
+        return self
+
+    def __exit__(self, *raised: object) -> None:
+        if self._process is not None:
+            self._process.kill()
+            self._process.join()
 
 
-def _run(settings: Settings, processor: str, output: str, sent: Any) -> None:
+_PROCESSES = multiprocessing.get_context("forkserver")
+_PROCESSES.set_forkserver_preload([__name__])
+
+
+def _run(settings: Settings, processor: str, output: str, batch_rows: int, batches: Any) -> None:
+    topic_relay._BATCH_ROWS = batch_rows
+
     def listen(relayed: Relayed) -> None:
         if relayed.sent:
-            sent.value += 1
+            batches.value += 1
 
     run_relay(settings, processor, output, threading.Event(), listen)
 
 
-def by_source(found: list[Found], place: Callable[[dict[str, Any]], tuple[int, int]]) -> Any:
-    """What was found of each source partition, in the order of the topic's offsets."""
-    places: dict[int, list[int]] = defaultdict(list)
-    for one in found:
-        assert one.row is not None
-        partition, offset = place(one.row)
-        places[partition].append(offset)
-    return dict(places)
+def records_in(site: Site, topic: str) -> int:
+    """How many records a topic holds, those of aborted transactions included."""
+    config = {
+        **confluent_config(site.kafka),
+        "group.id": f"counter-{topic}",
+        "isolation.level": "read_uncommitted",
+        "enable.partition.eof": True,
+    }
+    count, at_end = 0, 0
+    with Consumer(config) as consumer:
+        partitions = consumer.list_topics(topic, timeout=10).topics[topic].partitions
+        consumer.assign([TopicPartition(topic, number, 0) for number in partitions])
+        while at_end < len(partitions):
+            for message in consumer.consume(10_000, 1.0):
+                if message.error() is None:
+                    count += 1
+                else:
+                    at_end += 1
+    return count
