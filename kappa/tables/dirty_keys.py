@@ -133,7 +133,7 @@ def _rows(conn: Connection, layout: Layout, keys: Sequence[str], types: pl.Schem
     if not keys:
         return schema.to_frame()
     table = rows_table(layout)
-    given = _listed(keys).table_valued("value", with_ordinality="place")
+    given = _listed(keys).table_valued("value", with_ordinality="place").render_derived()
     value = sa.type_coerce(given.c.value, JSONB)
     same = [
         _same(table.c[column.name], _typed(value, column), nullable=column.nullable)

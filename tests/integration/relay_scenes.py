@@ -73,7 +73,7 @@ class Reader:
 
     def wait_for(self, count: int) -> list[Found]:
         """Waits for so many records; returns all there are."""
-        wait_until(f"record {count} of the output", lambda: self.read(0.1) >= count)
+        wait_until(f"record {count} of the output", lambda: self.read(0.1) >= count, seconds=30)
         return self.found
 
     def last_by_key(self) -> dict[str, dict[str, Any] | None]:

@@ -116,9 +116,9 @@ def is_empty(site: Site, name: str) -> bool:
 def test_weaker_guarantees_repeat_or_lose_what_was_under_way(site: Site, guarantee: str) -> None:
     topic = site.topic(PARTITIONS)
     name, output = promoted(site, topic, guarantee)
-    wanted = publish(site, topic, 1_000)
+    wanted = publish(site, topic, 700)
     site.replay(name)
-    kills = 5
+    kills = 3
     with Killed(site.settings, name, batch_rows=BATCH) as relay:
         kill_again_and_again(relay, kills, seed=2)
         wait_until("the outbox is empty", lambda: is_empty(site, name))
