@@ -36,6 +36,20 @@ processor = Projection(
 )
 """
 
+LATE = """
+from kappa import Count, Source, ToTopic, Tumbling, WindowedAggregate
+
+processor = WindowedAggregate(
+    name="{name}",
+    version=1,
+    source=Source("{topic}", event_time="at"),
+    key=["sensor"],
+    window=Tumbling("1m"),
+    aggregates={{"readings": Count()}},
+    publish={{"late": ToTopic("late.{topic}")}},
+)
+"""
+
 PARTITIONS = 3
 BATCH = 10
 
@@ -171,6 +185,26 @@ def declare_second(site: Site, name: str, output: str, topic: str) -> None:
     (site.plugins / f"{module}.py").write_text(code)
     info = site.plugins / f"{name}_plugin-1.0.dist-info" / "entry_points.txt"
     info.write_text(f"{info.read_text()}{name}.v2 = {module}:processor\n")
+
+
+def test_late_records_leave_with_their_place(site: Site) -> None:
+    topic = site.topic(1)
+    name = site.processor(LATE, topic)
+    schema_id = site.schema_id(topic)
+    times = [0, 200, 10, 400, 20]
+    for _ in range(2):  # what was late before the output began does not leave
+        site.publish(
+            topic,
+            [good(schema_id, 0, Reading("s", 1, 1.0, START_MS + at * 1_000)) for at in times],
+        )
+        site.replay(name)
+        promote(site.settings, name, 1)
+    with relaying(site.settings, name, "late"), reading(site, f"late.{topic}") as reader:
+        found = reader.wait_for(4)
+    assert [(one.key, one.row["_offset"]) for one in found if one.row] == [
+        ("s", offset) for offset in (5, 6, 7, 9)
+    ]
+    assert {one.row["_verdict"] for one in found if one.row} == {"window_closed"}
 
 
 def test_a_version_that_nobody_has_promoted_leaves_nothing_behind(site: Site) -> None:
