@@ -69,6 +69,8 @@ class TelemetrySettings(BaseModel):
     log_level: Literal["debug", "info", "warning", "error"] = "info"
     address: str = ""
     """``host:port`` for metrics and health; empty for none, port 0 for a free one."""
+
+
 class OutputSettings(BaseModel):
     """The compacted topic that holds how far relays have sent their outputs."""
 

@@ -48,7 +48,6 @@ def upgrade() -> None:
             ["processor", "version"], ["kappa_version.processor", "kappa_version.version"]
         ),
     )
-    op.add_column("kappa_dead_letter", sa.Column("retry_of", sa.BigInteger))
     op.create_table(
         "kappa_dirty_key",
         sa.Column("processor", sa.Text, nullable=False),
@@ -78,6 +77,7 @@ def upgrade() -> None:
         ),
         sa.ForeignKeyConstraint(["processor"], ["kappa_processor.name"]),
     )
+    op.add_column("kappa_dead_letter", sa.Column("retry_of", sa.BigInteger))
     op.add_column("kappa_dead_letter", sa.Column("retried_by", sa.BigInteger))
     op.add_column("kappa_dead_letter", sa.Column("dropped_at", sa.DateTime(timezone=True)))
     place = ["processor", "version", "topic", "partition"]
