@@ -10,6 +10,7 @@ from kappa.processing.aggregates.sketches.own import Merged
 from kappa.processing.aggregates.sketches.quantiles import Quantiles
 from kappa.processing.aggregates.sums import Mean, Stddev, Sum, Variance
 from kappa.processing.dead_letter_limit import DeadLetterLimit
+from kappa.processing.destinations import ToTopic, ToWebhook
 from kappa.processing.keyed.context import Context
 from kappa.processing.keyed.declaration import KeyedProcessor
 from kappa.processing.keyed.state import ListState, MapState, ValueState
@@ -42,6 +43,8 @@ __all__ = [
     "Source",
     "Stddev",
     "Sum",
+    "ToTopic",
+    "ToWebhook",
     "TopK",
     "Tumbling",
     "ValueState",

@@ -71,6 +71,14 @@ class TelemetrySettings(BaseModel):
     """``host:port`` for metrics and health; empty for none, port 0 for a free one."""
 
 
+class OutputSettings(BaseModel):
+    """The compacted topic that holds how far relays have sent their outputs."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    positions_topic: str = "_kappa_positions"
+
+
 class Settings(BaseSettings):
     """Everything a command needs to know about its surroundings."""
 
@@ -85,6 +93,7 @@ class Settings(BaseSettings):
     postgres: PostgresSettings = PostgresSettings()
     registry: RegistrySettings = RegistrySettings()
     telemetry: TelemetrySettings = TelemetrySettings()
+    outputs: OutputSettings = OutputSettings()
 
     @classmethod
     def settings_customise_sources(

@@ -18,7 +18,9 @@
     │   ├── HistoryTruncated       the log no longer begins at offset zero
     │   ├── CompactedTopic         compaction has removed history a processor needs
     │   ├── TopicRecreated         the same name, another topic id
+    │   ├── DerivedTopic           made by a processor, so it does not hold all of history
     │   ├── PartitionsChanged      keyed state no longer lies where its key does
+    │   ├── ProducerFenced         another producer has the same transactional id
     │   └── CorruptBatch           a record batch whose checksum does not match
     ├── SchemaError
     │   ├── InvalidSchema          not Avro, or of a shape kappa refuses
@@ -27,7 +29,9 @@
     │   └── RegistryUnavailable
     ├── PublishError
     │   ├── BadRecord              an input line that does not fit the schema
-    │   └── DeliveryFailed         the broker did not acknowledge
+    │   ├── DeliveryFailed         the broker did not acknowledge
+    │   ├── OutputTaken            the topic of an output is somebody else's
+    │   └── RelayFenced            another relay has taken the output over
     ├── TableError
     │   ├── DatabaseUnavailable
     │   ├── MigrationNeeded        kappa's own tables are older than this kappa
@@ -153,6 +157,14 @@ class PartitionsChanged(LogError):
     exit_code = 4
 
 
+class DerivedTopic(LogError):
+    exit_code = 4
+
+
+class ProducerFenced(LogError):
+    exit_code = 4
+
+
 class CorruptBatch(LogError):
     pass
 
@@ -187,6 +199,14 @@ class BadRecord(PublishError):
 
 class DeliveryFailed(PublishError):
     exit_code = 5
+
+
+class OutputTaken(PublishError):
+    exit_code = 4
+
+
+class RelayFenced(PublishError):
+    exit_code = 4
 
 
 class TableError(KappaError):

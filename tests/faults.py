@@ -241,12 +241,14 @@ def open_site(
         yield Site(settings, engine, plugins)
 
 
-def wait_until(what: str, condition: Callable[[], bool], seconds: float = 90) -> None:
+def wait_until(
+    what: str, condition: Callable[[], bool], seconds: float = 90, pause_s: float = 0.05
+) -> None:
     """Asks again and again; fails if it does not come true."""
     deadline = time.monotonic() + seconds
     while not condition():
         assert time.monotonic() < deadline, f"{what}: it does not happen"
-        time.sleep(0.05)
+        time.sleep(pause_s)
 
 
 def _delivered(record: Unsent, sent: list[Sent]) -> Callable[[object, Message], None]:

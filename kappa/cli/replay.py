@@ -39,6 +39,10 @@ def command(
         bool,
         typer.Option(help="Build although history is incomplete; recorded for good."),
     ] = False,
+    allow_derived: Annotated[
+        bool,
+        typer.Option(help="Build from the output of another processor; recorded for good."),
+    ] = False,
     dry_run: Annotated[
         bool, typer.Option("--dry-run", help="Say what would be read, and write nothing.")
     ] = False,
@@ -55,7 +59,13 @@ def command(
         raise typer.BadParameter("with --join, start the command once for each worker")
     settings = config.load()
     if dry_run:
-        planned = plan_replay(settings, name, version, allow_truncated=allow_truncated)
+        planned = plan_replay(
+            settings,
+            name,
+            version,
+            allow_truncated=allow_truncated,
+            allow_derived=allow_derived,
+        )
         emit(planned, as_json=as_json, render=_render_plan)
         return
     with ProgressBar("replaying") as bar:
@@ -80,6 +90,7 @@ def command(
             allow_truncated=allow_truncated,
             rate_limit=rate_limit,
             shared=join,
+            allow_derived=allow_derived,
             on_plan=on_plan,
             on_progress=on_progress,
         )

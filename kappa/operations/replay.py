@@ -54,10 +54,23 @@ class Replayed:
 
 
 def plan_replay(
-    settings: Settings, name: str, version: int | None, *, allow_truncated: bool
+    settings: Settings,
+    name: str,
+    version: int | None,
+    *,
+    allow_truncated: bool,
+    allow_derived: bool = False,
 ) -> PlannedReplay:
     """Finds what a replay would do, or why it would be refused. Writes nothing."""
-    return _planned(plan(settings, name, version, allow_truncated=allow_truncated))
+    return _planned(
+        plan(
+            settings,
+            name,
+            version,
+            allow_truncated=allow_truncated,
+            allow_derived=allow_derived,
+        )
+    )
 
 
 def replay(
@@ -70,6 +83,7 @@ def replay(
     allow_truncated: bool,
     rate_limit: float | None = None,
     shared: bool = False,
+    allow_derived: bool = False,
     on_plan: Callable[[PlannedReplay], None],
     on_progress: Callable[[int], None],
 ) -> Replayed:
@@ -84,7 +98,9 @@ def replay(
     Raises:
         KappaError: a refusal, or a fault on the way; run again, it goes on from there.
     """
-    planned = plan(settings, name, version, allow_truncated=allow_truncated)
+    planned = plan(
+        settings, name, version, allow_truncated=allow_truncated, allow_derived=allow_derived
+    )
     on_plan(_planned(planned))
 
     def listen(report: Report) -> None:

@@ -12,6 +12,7 @@ from kappa.eventtime.watermark import PartitionClock
 from kappa.processing.admission import Storable, admit, event_time, time_refusals
 from kappa.processing.aggregates.partials import Refusal
 from kappa.processing.dead_letter_limit import USUAL, DeadLetterLimit, check_limit
+from kappa.processing.destinations import MAIN, Destination, check_publish
 from kappa.processing.events import Changes, Events, Outcome, dead_letters
 from kappa.processing.expressions import (
     SYSTEM_COLUMNS,
@@ -44,6 +45,7 @@ class Projection:
         where: which records to take; the others are counted as filtered. A latest-by-key
             projection has none: a filtered update would leave an older row standing.
         max_dead_letters: how many records may fail before it stops.
+        publish: where the output ``main`` is sent on to; nowhere if left out.
     """
 
     name: str
@@ -53,6 +55,7 @@ class Projection:
     latest_by: str | None = None
     where: pl.Expr | None = None
     max_dead_letters: DeadLetterLimit = USUAL
+    publish: Mapping[str, Destination] = field(default_factory=dict)
 
     def bind(
         self, schema: pl.Schema, required: Collection[str] = (), record_key: str | None = None
@@ -72,6 +75,7 @@ class Projection:
                 hint=f"use latest_by={record_key!r}",
             )
         check_limit(self.max_dead_letters, where=where)
+        self._check_publish(where)
         available = pl.Schema({**schema, **SYSTEM_COLUMNS})
         columns = named(self.columns)
         if not columns:
@@ -88,6 +92,16 @@ class Projection:
         if self.where is not None:
             self._check_where(available, where)
         return BoundProjection(self, time, columns, types, self._key_column(columns, types, where))
+
+    def _check_publish(self, where: str) -> None:
+        plain = self.latest_by is None
+        check_publish(
+            self.publish,
+            source=self.source.topic,
+            per_record=[MAIN] if plain else [],
+            merged=[] if plain else [MAIN],
+            where=where,
+        )
 
     def _check_where(self, available: pl.Schema, where: str) -> None:
         assert self.where is not None
@@ -144,7 +158,10 @@ class BoundProjection:
 
 
 class ProjectionFold:
-    """Turns batches into rows; of several rows with one key only the last is kept."""
+    """Turns batches into rows; of several rows with one key only the last is kept.
+
+    Rows that are sent on as they come have their record's key, ``@key``.
+    """
 
     def __init__(self, bound: BoundProjection, storable: Storable) -> None:
         declared = bound.declaration
@@ -152,7 +169,8 @@ class ProjectionFold:
         self._names = list(bound.types)
         time = [] if bound.time is None else [bound.time]
         conditions = [] if declared.where is None else [declared.where.alias("@where")]
-        self.reads_keys = bound.key is not None
+        self._sends_keys = bound.key is None and MAIN in declared.publish
+        self.reads_keys = bound.key is not None or self._sends_keys
         kept = [pl.col("@offset"), pl.col("@timestamp")]
         kept += [pl.col("@key")] if self.reads_keys else []
         columns = [expr.alias(name) for name, expr in bound.columns.items()]
@@ -203,7 +221,8 @@ class ProjectionFold:
 
     def _schema(self) -> pl.Schema:
         deleted = {} if self._bound.key is None else {"_deleted": pl.Boolean()}
-        return pl.Schema({**self._bound.types, **POSITION, **deleted})
+        key = {"@key": pl.Binary()} if self._sends_keys else {}
+        return pl.Schema({**self._bound.types, **POSITION, **deleted, **key})
 
     def _positioned(self, frame: pl.DataFrame, partition: int, *, deleted: bool) -> pl.DataFrame:
         position = [
@@ -211,7 +230,8 @@ class ProjectionFold:
             pl.col("@offset").alias("_offset"),
         ]
         mark = [] if self._bound.key is None else [pl.lit(deleted).alias("_deleted")]
-        return frame.select(*self._names, *position, *mark)
+        key = ["@key"] if self._sends_keys else []
+        return frame.select(*self._names, *position, *mark, *key)
 
     def _deletions(self, events: Events) -> tuple[pl.DataFrame, pl.DataFrame]:
         """Rows that delete their key, and the tombstones whose key is none of the table's."""

@@ -21,6 +21,7 @@ MAX_INT = 2**31 - 1
 """Ids and versions are Java ints."""
 
 _KEY_COLUMN = "kappa.key"
+_DERIVED_FROM = "kappa.derived_from"
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,13 +52,28 @@ class ConfigRecord:
     @property
     def key_column(self) -> str | None:
         """The column that is the record key, if one was named."""
-        found = _inner(_inner(self.settings, "defaultMetadata"), "properties").get(_KEY_COLUMN)
-        return found if isinstance(found, str) else None
+        return self._property(_KEY_COLUMN)
+
+    @property
+    def derived_from(self) -> str | None:
+        """Whose output the topic holds; None of a topic that holds history."""
+        return self._property(_DERIVED_FROM)
 
     def with_key_column(self, column: str) -> ConfigRecord:
         """The same settings, with another record key."""
+        return self._with(_KEY_COLUMN, column)
+
+    def with_origin(self, origin: str) -> ConfigRecord:
+        """The same settings, with the topic marked as derived."""
+        return self._with(_DERIVED_FROM, origin)
+
+    def _property(self, name: str) -> str | None:
+        found = _inner(_inner(self.settings, "defaultMetadata"), "properties").get(name)
+        return found if isinstance(found, str) else None
+
+    def _with(self, name: str, value: str) -> ConfigRecord:
         metadata = _inner(self.settings, "defaultMetadata")
-        properties = {**_inner(metadata, "properties"), _KEY_COLUMN: column}
+        properties = {**_inner(metadata, "properties"), name: value}
         settings = {
             "compatibilityLevel": "BACKWARD_TRANSITIVE",
             **self.settings,

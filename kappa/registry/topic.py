@@ -168,6 +168,30 @@ class TopicRegistry:
                 self._write(config)
                 self._await(is_set)
 
+    def derived_from(self, topic: str) -> str | None:
+        """Whose output a topic holds; None of a topic that holds history."""
+        with self._lock:
+            self._refresh()
+            return self._catalogue.config(value_subject(topic)).derived_from
+
+    def mark_derived(self, topic: str, origin: str) -> None:
+        """Says that a topic holds an output, and not history; ``origin`` says whose."""
+        subject = value_subject(topic)
+
+        def is_marked() -> str | None:
+            return origin if self._catalogue.config(subject).derived_from == origin else None
+
+        def config() -> tuple[bytes, bytes] | None:
+            if is_marked():
+                return None
+            return config_record(self._catalogue.config(subject).with_origin(origin))
+
+        with self._lock:
+            self._refresh()
+            if config() is not None:
+                self._write(config)
+                self._await(is_marked)
+
     def _new_version(self, subject: str, schema: AvroSchema) -> tuple[bytes, bytes] | None:
         if self._find(subject, schema) is not None:
             return None

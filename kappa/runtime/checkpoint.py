@@ -13,6 +13,7 @@ from kappa.errors import Deadlock
 from kappa.failpoints import reach
 from kappa.processing.events import Changes
 from kappa.processing.windowed.corrections import CORRECTIONS, with_corrections, without_corrections
+from kappa.runtime.outgoing import Outgoing
 from kappa.tables import dead_letters, finality, progress, sink, state
 from kappa.tables.layout import Layout
 from kappa.tables.remerge import Remerge
@@ -87,13 +88,17 @@ def commit(engine: Engine, layout: Layout, checkpoint: Checkpoint) -> Written:
         )
         for output, rows in sorted(changes.sides.items()):
             sink.append_side(connection, layout, output, rows)
+        outgoing = Outgoing(connection, layout, checkpoint.advances, changes)
+        outgoing.write()
+        rows = changes.rows
         if checkpoint.building:
-            sink.append(connection, layout, without_corrections(changes.rows))
+            sink.append(connection, layout, without_corrections(rows))
         else:
             rows, corrections = _marked(connection, layout, changes.rows)
             sink.upsert(connection, layout, rows, checkpoint.remerge)
         reach("rows_written")
         if layout.finality is not None:
+            outgoing.hold_finality()
             finality.advance(
                 connection,
                 processor,
@@ -102,6 +107,7 @@ def commit(engine: Engine, layout: Layout, checkpoint: Checkpoint) -> Written:
                 spans=checkpoint.spans,
                 silent=checkpoint.silent,
             )
+            outgoing.write_final(rows)
         reach("committing")
     reach("committed")
     rows_written = len(changes.rows) + sum(map(len, changes.sides.values()))

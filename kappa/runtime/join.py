@@ -25,6 +25,7 @@ from kappa.runtime.replay import (
     finish,
     outlasted,
     owner,
+    registered,
 )
 from kappa.runtime.tenure import Terms
 from kappa.runtime.worker import taken_over
@@ -56,6 +57,7 @@ def join(
     began = time.monotonic()
     engine = connect(require_postgres(plan.settings))
     try:
+        plan = registered(plan)
         with engine.begin() as connection:
             begin(connection, plan)
         shared = _Shared(plan, engine, Rhythm(batch_size, CHECKPOINT_AFTER_S, rate_limit), listener)

@@ -11,6 +11,7 @@ from kappa.log.history import TopicHistory, require_complete, topic_history
 from kappa.registry.topic import TopicRegistry
 from kappa.runtime.assembly import Assembly, assemble, registry_of
 from kappa.runtime.checks import check_partitions, check_positions, unread
+from kappa.runtime.outputs import check_outputs, require_original
 from kappa.tables import progress
 from kappa.tables.bookkeeping import require_current
 from kappa.tables.engine import connect
@@ -62,7 +63,12 @@ class Plan:
 
 
 def plan(
-    settings: Settings, name: str, version: int | None, *, allow_truncated: bool = False
+    settings: Settings,
+    name: str,
+    version: int | None,
+    *,
+    allow_truncated: bool = False,
+    allow_derived: bool = False,
 ) -> Plan:
     """Looks at everything a replay needs and refuses what cannot end well.
 
@@ -86,7 +92,10 @@ def plan(
         accept_compacted=assembly.accepts_compacted,
         allow_truncated=allow_truncated,
     )
-    if record is not None:
+    if record is None:
+        overridden += require_original(registry, assembly.topic, allow_derived=allow_derived)
+        check_outputs(require_kafka(settings), registry, assembly.layout)
+    else:
         records.check_identity(record, assembly.fingerprint)
         check_state(record.layout, assembly.layout)
         # Its tables are as they were made, perhaps by an older kappa with other columns.

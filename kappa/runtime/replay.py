@@ -10,7 +10,7 @@ import os
 import socket
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from sqlalchemy import Connection, Engine
 
@@ -19,6 +19,7 @@ from kappa.errors import IllegalTransition, TopicRecreated
 from kappa.log.history import topic_history
 from kappa.runtime.assembly import Assembly
 from kappa.runtime.job import Job, Report, Rhythm
+from kappa.runtime.outputs import register_outputs
 from kappa.runtime.plan import Plan
 from kappa.runtime.pool import run_jobs
 from kappa.tables import build, progress
@@ -74,6 +75,7 @@ def execute(
         listener(report)
 
     try:
+        plan = registered(plan)
         with engine.begin() as connection:
             begin(connection, plan)
         jobs = _jobs(plan, workers, batch_size, rate_limit)
@@ -91,6 +93,14 @@ def execute(
 def owner() -> str:
     """This process, for people who look at the offset rows."""
     return f"{socket.gethostname()}:{os.getpid()}"
+
+
+def registered(plan: Plan) -> Plan:
+    """The plan with the schemas of its version's outputs, which a new version registers."""
+    if plan.state is not None:
+        return plan
+    layout = register_outputs(plan.registry, plan.assembly.layout)
+    return replace(plan, assembly=replace(plan.assembly, layout=layout))
 
 
 def outlasted(plan: Plan, seconds: float) -> tuple[str, ...]:

@@ -189,11 +189,49 @@ outbox = Table(
     Column("index", Integer, primary_key=True, autoincrement=False),
     Column("key", LargeBinary),
     Column("value", LargeBinary),
+    Column("failed_at", DateTime(timezone=True)),
+    Column("error", Text),
     ForeignKeyConstraint(
         ["processor", "version"], ["kappa_version.processor", "kappa_version.version"]
     ),
 )
-"""What is to leave for other systems, known by the record that caused it, until it has left."""
+"""What is to leave for other systems, known by the record that caused it, until it has left.
+
+A row that no try could deliver stays, with when it was set aside and why.
+"""
+
+dirty_key = Table(
+    "kappa_dirty_key",
+    metadata,
+    Column("processor", Text, nullable=False),
+    Column("version", Integer, nullable=False),
+    Column("output", Text, nullable=False),
+    Column("key", JSONB, nullable=False),
+    Column("reached", JSONB, nullable=False),
+    Column("batch", BigInteger),
+    Column("changed_at", DateTime(timezone=True), nullable=False, server_default=func.now()),
+    ForeignKeyConstraint(
+        ["processor", "version"], ["kappa_version.processor", "kappa_version.version"]
+    ),
+    Index("kappa_dirty_key_of_output", "processor", "output", "version", "batch"),
+)
+"""Keys whose row changed and is still to leave, once for each checkpoint that changed it.
+
+``reached`` is the offset, exclusive, by partition, to which that checkpoint went. A relay writes
+the number of the batch a key leaves with into ``batch`` before it sends it.
+"""
+
+relay = Table(
+    "kappa_relay",
+    metadata,
+    Column("processor", Text, primary_key=True),
+    Column("output", Text, primary_key=True),
+    Column("epoch", BigInteger, nullable=False),
+    Column("owner", Text, nullable=False),
+    Column("claimed_at", DateTime(timezone=True), nullable=False, server_default=func.now()),
+    ForeignKeyConstraint(["processor"], ["kappa_processor.name"]),
+)
+"""Which relay an output is sent by; its epoch fences off the one before."""
 
 finality = Table(
     "kappa_finality",

@@ -14,13 +14,14 @@ from typing import Any
 import sqlalchemy as sa
 from psycopg import sql
 from sqlalchemy import Connection
-from sqlalchemy.schema import AddConstraint, CreateTable, DropTable
+from sqlalchemy.schema import AddConstraint, CreateIndex, CreateTable, DropTable
 
 from kappa.errors import DataRefused, IllegalTransition, NameTaken
 from kappa.tables import catalog, names, parts, state
 from kappa.tables.catalog import Relation, RelationColumn, RelationKind
 from kappa.tables.engine import driver, translating
 from kappa.tables.layout import DELETED, Column, Kind, Layout
+from kappa.tables.publication import Carries
 from kappa.tables.relations import (
     building_columns,
     is_absent_when_deleted,
@@ -68,6 +69,7 @@ def finish(conn: Connection, layout: Layout, remerge: Remerge | None = None) -> 
         conn.execute(sa.text("SET LOCAL maintenance_work_mem = '256MB'"))
         conn.execute(sa.text("SET LOCAL work_mem = '128MB'"))
         _make_rows(conn, layout, remerge)
+        _index_ends(conn, layout)
         if layout.late is not None and layout.late_table is not None:
             _add_key(conn, layout.late_table, layout.late)
         for side in layout.sides:
@@ -230,6 +232,14 @@ def _drop_deletions(conn: Connection, layout: Layout) -> None:
         if not column.nullable and is_absent_when_deleted(column):
             name = sql.Identifier(column.name)
             _run(conn, table + sql.SQL("ALTER COLUMN {} SET NOT NULL").format(name))
+
+
+def _index_ends(conn: Connection, layout: Layout) -> None:
+    """Finds the windows that have become final by their stored ends, where they are sent on."""
+    final = any(sent.carries is Carries.FINAL for sent in layout.publishes)
+    table = relation(layout.table, layout.columns)
+    if final and "window_end" in table.c:
+        conn.execute(CreateIndex(sa.Index(names.ends_name(layout.table), table.c["window_end"])))
 
 
 def _add_key(conn: Connection, name: str, columns: tuple[Column, ...]) -> None:

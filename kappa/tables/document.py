@@ -23,6 +23,7 @@ from kappa.tables.finalize import (
 )
 from kappa.tables.layout import Column, Kind, Layout, Side, ViewColumn
 from kappa.tables.merge import MergeRule
+from kappa.tables.publication import Carries, Publication, TopicTarget, WebhookTarget
 from kappa.tables.sqltypes import SqlType
 
 FORMAT = 1
@@ -46,6 +47,7 @@ def to_document(layout: Layout) -> dict[str, Any]:
             for side in layout.sides
         ],
         "state": layout.state,
+        "publishes": [_publication(sent) for sent in layout.publishes],
     }
 
 
@@ -69,6 +71,25 @@ def from_document(document: Mapping[str, Any]) -> Layout:
             for side in document.get("sides", ())
         ),
         state=document.get("state"),
+        publishes=tuple(map(_read_publication, document.get("publishes", ()))),
+    )
+
+
+def _publication(sent: Publication) -> dict[str, Any]:
+    kind = "topic" if isinstance(sent.target, TopicTarget) else "webhook"
+    return {
+        "output": sent.output,
+        "carries": sent.carries.value,
+        "guarantee": sent.guarantee,
+        "to": {kind: asdict(sent.target)},
+    }
+
+
+def _read_publication(document: Mapping[str, Any]) -> Publication:
+    to = document["to"]
+    target = TopicTarget(**to["topic"]) if "topic" in to else WebhookTarget(**to["webhook"])
+    return Publication(
+        document["output"], Carries(document["carries"]), document["guarantee"], target
     )
 
 

@@ -10,6 +10,7 @@ from kappa.tables import names
 from kappa.tables.finality import Finality
 from kappa.tables.finalize import Finalize
 from kappa.tables.merge import MergeRule
+from kappa.tables.publication import Publication
 from kappa.tables.sqltypes import BIGINT, INTEGER, SqlType
 
 PARTITION = "_partition"
@@ -84,6 +85,7 @@ class Layout:
     rows are final, by the view's column ``window_end``; None where they never are. ``sides`` are
     the side outputs. ``state`` says what a keyed processor remembers of each key: stored states can
     be read only by a version with the same text; None when there is no table of states.
+    ``publishes`` are the outputs that are sent on.
     """
 
     processor: str
@@ -96,6 +98,7 @@ class Layout:
     finality: Finality | None = None
     sides: tuple[Side, ...] = ()
     state: str | None = None
+    publishes: tuple[Publication, ...] = ()
 
     def __post_init__(self) -> None:
         names.check_name(self.processor)
@@ -129,6 +132,10 @@ class Layout:
     @property
     def state_table(self) -> str | None:
         return None if self.state is None else names.state_name(self.processor, self.version)
+
+    def publication(self, output: str) -> Publication | None:
+        """How the output of this name is sent on; None where it is not."""
+        return next((sent for sent in self.publishes if sent.output == output), None)
 
     def side_table(self, side: Side) -> str:
         return names.side_name(self.processor, self.version, side.name)

@@ -5,6 +5,7 @@ A processor ``revenue`` owns, for its version 2::
     revenue                       the view readers use
     revenue__v2                   its rows
     revenue__v2__key              the index that makes their key unique
+    revenue__v2__end              the index that finds windows by their end
     revenue__v2__late             records that came too late for it
     revenue__v2__late__key        the index that makes *their* key unique
     revenue__v2__state            what a keyed processor remembers of each key
@@ -31,7 +32,7 @@ _PATTERN = re.compile(r"[a-z](_?[a-z0-9])*")
 _COLUMN = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
 _SYSTEM_COLUMNS = ("ctid", "tableoid", "xmin", "xmax", "cmin", "cmax")
 _RESERVED = ("kappa_", "pg_")
-_TAKEN_OUTPUTS = ("dead_letters", "key", "late", "main", "new", "state")
+_TAKEN_OUTPUTS = ("dead_letters", "end", "key", "late", "main", "new", "state")
 _VERSION_LIKE = re.compile(r"v[0-9]+")
 """A view of this name would be called as a version's table is."""
 _LONGEST_SUFFIX = f"__v{MAX_VERSION}__late__key"
@@ -155,6 +156,11 @@ def side_view_name(processor: str, output: str) -> str:
 def key_name(table: str) -> str:
     """The constraint (and index) that keeps one row per key in ``table``."""
     return f"{table}__key"
+
+
+def ends_name(table: str) -> str:
+    """The index on the ends of the windows in ``table``."""
+    return f"{table}__end"
 
 
 def _check_fits(processor: str, suffix: str) -> None:

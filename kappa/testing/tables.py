@@ -147,7 +147,8 @@ def _due(timer: int | None, through: int | None) -> bool:
 
 
 def _as_stored(rows: pl.DataFrame) -> pl.DataFrame:
-    """Whole numbers of more than 64 bits as text, as a table gives them back."""
+    """As a table gives rows back: whole numbers of more than 64 bits as text, no record keys."""
+    rows = rows.drop("@key", strict=False)
     wide = [name for name, dtype in rows.schema.items() if dtype == pl.Int128]
     return rows.with_columns(pl.col(wide).cast(pl.String)) if wide else rows
 

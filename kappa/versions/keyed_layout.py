@@ -21,6 +21,7 @@ from kappa.tables.layout import (
 )
 from kappa.tables.merge import MergeRule
 from kappa.tables.sqltypes import sql_type
+from kappa.versions.publications import publications
 
 _PLACE = (PARTITION_COLUMN, OFFSET_COLUMN, INDEX_COLUMN)
 
@@ -44,6 +45,7 @@ def keyed_layout(bound: BoundKeyedProcessor) -> Layout:
             Side(name, (*_columns(types), *_PLACE)) for name, types in bound.outputs.items()
         ),
         state=bound.state_schema,
+        publishes=publications(declared.publish),
     )
 
 

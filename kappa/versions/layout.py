@@ -23,9 +23,11 @@ from kappa.tables.layout import (
     ViewColumn,
 )
 from kappa.tables.merge import MergeRule
+from kappa.tables.publication import Carries
 from kappa.tables.sqltypes import BIGINT, BYTEA, INTEGER, TEXT, TIMESTAMPTZ, sql_type
 from kappa.versions.finalized import finalized, stored_column
 from kappa.versions.keyed_layout import keyed_layout
+from kappa.versions.publications import publications
 
 Bound = BoundWindowedAggregate | BoundProjection | BoundKeyedProcessor
 
@@ -72,6 +74,7 @@ def _windowed(bound: BoundWindowedAggregate, window: Aligned | None) -> Layout:
         view=(*shown, *_aggregates(bound)),
         late=None if window is None else _late(keys),
         finality=None if window is None else _finality(declared),
+        publishes=publications(declared.publish, _carries(declared)),
     )
 
 
@@ -100,7 +103,12 @@ def _sessions(bound: BoundWindowedAggregate) -> Layout:
         ),
         late=_late(keys),
         finality=_finality(declared),
+        publishes=publications(declared.publish, _carries(declared)),
     )
+
+
+def _carries(declared: WindowedAggregate) -> Carries:
+    return Carries.FINAL if declared.emit == "final" else Carries.UPDATES
 
 
 def _finality(declared: WindowedAggregate) -> Finality:
@@ -173,4 +181,5 @@ def _projected(bound: BoundProjection) -> Layout:
         columns=(*columns, *position),
         key=(bound.key,) if bound.key is not None else ("_partition", "_offset"),
         view=tuple(ViewColumn(c.name, finalize.Plain(c.name)) for c in columns),
+        publishes=publications(declared.publish, Carries.UPDATES if latest else Carries.RECORDS),
     )

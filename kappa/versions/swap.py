@@ -10,7 +10,7 @@ from sqlalchemy import Connection
 from sqlalchemy.dialects.postgresql import insert
 
 from kappa.errors import IllegalTransition, UnknownVersion
-from kappa.tables import bookkeeping, views
+from kappa.tables import bookkeeping, handover, views
 from kappa.tables.engine import set_lock_timeout
 from kappa.versions import records
 from kappa.versions.caught_up import Position, check_caught_up
@@ -52,6 +52,7 @@ def run(conn: Connection, swap: Swap) -> tuple[Position, ...] | None:
         serving = records.require(conn, swap.processor, active).layout
         records.transition(conn, swap.processor, active, State.STANDBY)
     records.transition(conn, swap.processor, swap.version, State.SERVING)
+    handover.hand_over(conn, serving, record.layout)
     _activate(conn, swap)
     _record(conn, swap, green)
     # Last, because from here to the end of COMMIT readers wait.

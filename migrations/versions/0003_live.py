@@ -42,9 +42,40 @@ def upgrade() -> None:
         sa.Column("index", sa.Integer, primary_key=True, autoincrement=False),
         sa.Column("key", sa.LargeBinary),
         sa.Column("value", sa.LargeBinary),
+        sa.Column("failed_at", sa.DateTime(timezone=True)),
+        sa.Column("error", sa.Text),
         sa.ForeignKeyConstraint(
             ["processor", "version"], ["kappa_version.processor", "kappa_version.version"]
         ),
+    )
+    op.create_table(
+        "kappa_dirty_key",
+        sa.Column("processor", sa.Text, nullable=False),
+        sa.Column("version", sa.Integer, nullable=False),
+        sa.Column("output", sa.Text, nullable=False),
+        sa.Column("key", JSONB, nullable=False),
+        sa.Column("reached", JSONB, nullable=False),
+        sa.Column("batch", sa.BigInteger),
+        sa.Column(
+            "changed_at", sa.DateTime(timezone=True), nullable=False, server_default=sa.func.now()
+        ),
+        sa.ForeignKeyConstraint(
+            ["processor", "version"], ["kappa_version.processor", "kappa_version.version"]
+        ),
+    )
+    op.create_index(
+        "kappa_dirty_key_of_output", "kappa_dirty_key", ["processor", "output", "version", "batch"]
+    )
+    op.create_table(
+        "kappa_relay",
+        sa.Column("processor", sa.Text, primary_key=True),
+        sa.Column("output", sa.Text, primary_key=True),
+        sa.Column("epoch", sa.BigInteger, nullable=False),
+        sa.Column("owner", sa.Text, nullable=False),
+        sa.Column(
+            "claimed_at", sa.DateTime(timezone=True), nullable=False, server_default=sa.func.now()
+        ),
+        sa.ForeignKeyConstraint(["processor"], ["kappa_processor.name"]),
     )
     op.add_column("kappa_dead_letter", sa.Column("retry_of", sa.BigInteger))
     op.add_column("kappa_dead_letter", sa.Column("retried_by", sa.BigInteger))

@@ -34,6 +34,7 @@ _FIELDS: tuple[tuple[str, type, str], ...] = (
     ("output", Mapping, 'output = {"amount": pl.Float64()}'),
     ("outputs", Mapping, 'outputs = {"reviews": {"reason": pl.String()}}'),
     ("max_dead_letters", DeadLetterLimit, "max_dead_letters = DeadLetterLimit(count=100)"),
+    ("publish", Mapping, 'publish = {"main": ToTopic("alerts")}'),
 )
 """What every keyed processor has: the attribute, its type, and how it is written."""
 

@@ -13,6 +13,7 @@ import polars as pl
 from kappa.errors import DeclarationError, InvalidValue
 from kappa.processing.admission import Storable, event_time
 from kappa.processing.dead_letter_limit import USUAL, DeadLetterLimit
+from kappa.processing.destinations import MAIN, Destination, check_publish
 from kappa.processing.expressions import Column
 from kappa.processing.keyed.checks import (
     OutputColumns,
@@ -69,6 +70,8 @@ class KeyedProcessor:
         outputs: the columns of side outputs by their names, each with a table and a view of its
             own.
         max_dead_letters: how many records and timers may fail before it stops.
+        publish: where outputs are sent on to by their names: ``main`` for the table's rows, or
+            a side output; nowhere if left out.
     """
 
     name: ClassVar[str] = ""
@@ -79,6 +82,7 @@ class KeyedProcessor:
     output: ClassVar[OutputColumns]
     outputs: ClassVar[Mapping[str, OutputColumns]] = {}
     max_dead_letters: ClassVar[DeadLetterLimit] = USUAL
+    publish: ClassVar[Mapping[str, Destination]] = {}
 
     def on_event(self, event: Any, ctx: Context) -> None:
         """Called for each record, in offset order; ``event`` has an attribute per column."""
@@ -137,6 +141,12 @@ class KeyedProcessor:
             DeclarationError: something is missing, or of another type.
         """
         check_fields(self, where=where)
+        check_publish(
+            self.publish,
+            source=self.source.topic,
+            per_record=[MAIN, *self.outputs],
+            where=where,
+        )
         if not _overrides(self, "on_event"):
             raise DeclarationError(
                 f"{where} has no on_event", hint="define on_event(self, event, ctx)"
@@ -181,9 +191,10 @@ class BoundKeyedProcessor:
         """A fold that has seen nothing yet and holds about ``most_keys`` keys in memory."""
         declared, where = self.declaration, self._where
         turn = Turn()
-        main = Output(self.output, where=f"{where}, output")
+        sent = declared.publish
+        main = Output(self.output, where=f"{where}, output", with_keys=MAIN in sent)
         sides = {
-            name: Output(columns, where=f"{where}, output {name!r}")
+            name: Output(columns, where=f"{where}, output {name!r}", with_keys=name in sent)
             for name, columns in self.outputs.items()
         }
         context = Context(

@@ -22,9 +22,12 @@ class Output:
     Args:
         columns: its columns.
         where: names it in errors.
+        with_keys: whether rows have the key they were emitted for, as ``@key``.
     """
 
-    def __init__(self, columns: Mapping[str, pl.DataType], *, where: str) -> None:
+    def __init__(
+        self, columns: Mapping[str, pl.DataType], *, where: str, with_keys: bool = False
+    ) -> None:
         self._where = where
         self._types = dict(columns)
         self._take = [
@@ -35,7 +38,9 @@ class Output:
             **{name: held_type(dtype) for name, dtype in columns.items()},
             "_offset": pl.Int64(),
             "_index": pl.Int32(),
+            **({"@key": pl.String()} if with_keys else {}),
         }
+        self._with_keys = with_keys
         self._rows: list[tuple[Any, ...]] = []
         self._offset = -1
         self._index = 0
@@ -57,7 +62,8 @@ class Output:
             )
         if turn.offset != self._offset:
             self._offset, self._index = turn.offset, 0
-        self._rows.append((*row, self._offset, self._index))
+        key = (turn.key.text,) if self._with_keys else ()
+        self._rows.append((*row, self._offset, self._index, *key))
         self._index += 1
         turn.undo.append((self._withdraw,))
 
@@ -73,11 +79,13 @@ class Output:
             pl.lit(partition, pl.Int32).alias("_partition"),
             pl.col("_offset"),
             pl.col("_index"),
+            *([pl.col("@key").cast(pl.Binary)] if self._with_keys else []),
         )
 
     def schema(self) -> pl.Schema:
         """The columns of ``collect``."""
-        return pl.Schema({**self._types, **PLACE})
+        key = {"@key": pl.Binary()} if self._with_keys else {}
+        return pl.Schema({**self._types, **PLACE, **key})
 
     def _withdraw(self) -> None:
         self._rows.pop()

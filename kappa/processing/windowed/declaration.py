@@ -20,6 +20,7 @@ from kappa.processing.aggregates.partials import Refusal
 from kappa.processing.aggregates.remerge import Remerge
 from kappa.processing.aggregates.worker_merged import WorkerMerged, merged_column
 from kappa.processing.dead_letter_limit import USUAL, DeadLetterLimit, check_limit
+from kappa.processing.destinations import LATE, MAIN, Destination, check_publish
 from kappa.processing.events import Fold
 from kappa.processing.expressions import (
     INSTANT,
@@ -66,6 +67,7 @@ class WindowedAggregate:
             row already shown is applied, and counted and marked as a correction. None: such
             a partition holds the others back until it has records again.
         max_dead_letters: how many records may fail before it stops.
+        publish: where the outputs ``main`` and ``late`` are sent on to; nowhere if left out.
     """
 
     name: str
@@ -78,6 +80,7 @@ class WindowedAggregate:
     emit: Emit = "updates"
     idle_after: Duration | None = None
     max_dead_letters: DeadLetterLimit = USUAL
+    publish: Mapping[str, Destination] = field(default_factory=dict)
     allowed_lateness_ms: int = field(init=False, repr=False)
     idle_after_ms: int | None = field(init=False, repr=False)
 
@@ -103,6 +106,13 @@ class WindowedAggregate:
             self.emit, self.window, is_idle_declared=self.idle_after is not None, where=where
         )
         check_limit(self.max_dead_letters, where=where)
+        check_publish(
+            self.publish,
+            source=self.source.topic,
+            per_record=[] if self.window is None else [LATE],
+            merged=[MAIN],
+            where=where,
+        )
         available = pl.Schema({**schema, **SYSTEM_COLUMNS})
         time = event_time(self.source, schema, where=where)
         keys = named(self.key)

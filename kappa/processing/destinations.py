@@ -1,0 +1,145 @@
+"""Where a processor sends its outputs on to, besides its tables."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Mapping
+from dataclasses import dataclass, field
+from typing import Literal
+from urllib.parse import urlsplit
+
+from kappa.errors import DeclarationError
+from kappa.eventtime.durations import Duration, milliseconds
+
+Guarantee = Literal["exactly_once", "at_least_once", "at_most_once"]
+
+MAIN, LATE = "main", "late"
+"""The outputs that are kappa's own: the rows of the table, and the late records."""
+
+_GUARANTEES = ("exactly_once", "at_least_once", "at_most_once")
+
+
+@dataclass(frozen=True)
+class ToTopic:
+    """Sends an output to a Kafka topic, as Avro with a registered schema.
+
+    Attributes:
+        topic: its name. It is made when it is not there, and marked as derived.
+        guarantee: ``"exactly_once"`` for consumers that read committed records;
+            ``"at_least_once"`` repeats what was under way when the relay was killed,
+            ``"at_most_once"`` loses it.
+        partitions: of a topic that is made; None for as many as the source has.
+    """
+
+    topic: str
+    guarantee: Guarantee = "exactly_once"
+    partitions: int | None = None
+
+    def __post_init__(self) -> None:
+        _check_guarantee(self.guarantee, f"the topic {self.topic!r}")
+        if not self.topic:
+            raise DeclarationError("an output needs the name of a topic to go to")
+        if self.partitions is not None and self.partitions < 1:
+            raise DeclarationError(
+                f"the topic {self.topic!r} cannot have {self.partitions!r} partitions"
+            )
+
+
+@dataclass(frozen=True)
+class ToWebhook:
+    """Sends an output to an HTTP server, one POST of JSON per row, in source order.
+
+    Every request has the header ``Idempotency-Key``: the row's place in its source.
+
+    Attributes:
+        url: ``http://…`` or ``https://…``, without a user or password.
+        guarantee: ``"at_least_once"``; or ``"at_most_once"``, which tries once.
+        retries: how often a row is tried again before it is set aside.
+        timeout: how long one request may take.
+        token_variable: the environment variable whose value is sent as a bearer token, so that
+            no secret stands in code or tables; None for no token.
+    """
+
+    url: str
+    guarantee: Guarantee = "at_least_once"
+    retries: int = 10
+    timeout: Duration = "10s"
+    token_variable: str | None = None
+    timeout_ms: int = field(init=False, repr=False)
+
+    def __post_init__(self) -> None:
+        _check_guarantee(self.guarantee, "the webhook")
+        if self.guarantee == "exactly_once":
+            raise DeclarationError(
+                "a webhook cannot be exactly once: a request that got no answer was carried out"
+                " or not, and nobody can tell",
+                hint='use guarantee="at_least_once" and have the server ignore an Idempotency-Key'
+                " that it has seen",
+            )
+        parts = urlsplit(self.url)
+        if parts.scheme not in ("http", "https") or not parts.hostname:
+            raise DeclarationError("a webhook's url begins with http:// or https:// and a host")
+        if parts.username is not None or parts.password is not None:
+            raise DeclarationError(
+                "a webhook's url must not hold a user or password",
+                hint="name an environment variable that holds a token: token_variable=…",
+            )
+        if self.retries < 0:
+            raise DeclarationError(f"a webhook cannot be tried again {self.retries} times")
+        object.__setattr__(self, "timeout_ms", milliseconds(self.timeout))
+
+
+Destination = ToTopic | ToWebhook
+
+
+def check_publish(
+    publish: Mapping[str, Destination],
+    *,
+    source: str,
+    per_record: Collection[str],
+    merged: Collection[str] = (),
+    where: str,
+) -> None:
+    """Whether what a processor sends on are outputs that it has, to places that can be.
+
+    ``per_record`` names the outputs whose rows each come from one record, ``merged`` those whose
+    rows change; ``source`` is the topic it reads.
+
+    Raises:
+        DeclarationError: something does not fit.
+    """
+    for output, destination in publish.items():
+        if output not in {*per_record, *merged}:
+            raise DeclarationError(
+                f"{where} has no output {output!r} to publish",
+                hint="its outputs are " + ", ".join([*merged, *per_record]),
+            )
+        if not isinstance(destination, Destination):
+            raise DeclarationError(
+                f"{where}: the output {output!r} goes to {destination!r}",
+                hint="use ToTopic(…) or ToWebhook(…)",
+            )
+        if isinstance(destination, ToWebhook) and output in merged:
+            raise DeclarationError(
+                f"{where}: the rows of {output!r} change, and a webhook takes rows that come from"
+                " one record each: they alone have a place that tells a repetition",
+                hint="publish it to a topic",
+            )
+        if isinstance(destination, ToTopic) and destination.topic == source:
+            raise DeclarationError(
+                f"{where}: the output {output!r} would go to the topic it is made from",
+                hint="name another topic",
+            )
+    topics = [to.topic for to in publish.values() if isinstance(to, ToTopic)]
+    twice = sorted({topic for topic in topics if topics.count(topic) > 1})
+    if twice:
+        raise DeclarationError(
+            f"{where}: two outputs go to the topic {twice[0]!r}",
+            hint="give each a topic of its own",
+        )
+
+
+def _check_guarantee(guarantee: str, of: str) -> None:
+    if guarantee not in _GUARANTEES:
+        raise DeclarationError(
+            f"{of} has the guarantee {guarantee!r}", hint="use one of " + ", ".join(_GUARANTEES)
+        )

@@ -1,0 +1,63 @@
+"""What waits to leave, when another version begins to serve: part of a promote's transaction.
+
+The former version's rows still leave: they are of records before the place where it stopped. The
+new version's rows leave from that place on; what it has of earlier records is dropped. So every
+record is told of once, by whichever version served when it was read.
+"""
+
+from __future__ import annotations
+
+import sqlalchemy as sa
+from sqlalchemy import Connection
+
+from kappa.tables import dirty_keys, finality, news, outbox
+from kappa.tables.bookkeeping import dirty_key
+from kappa.tables.bookkeeping import outbox as outbox_rows
+from kappa.tables.layout import Layout
+from kappa.tables.publication import Carries, Publication
+
+
+def hand_over(conn: Connection, former: Layout | None, layout: Layout) -> None:
+    """Makes what waits the new version's to send, before it is the one that serves.
+
+    ``former`` is the layout of the version that has served; None where there was none, and then
+    outputs begin with what is read from now on. The offset rows of both are locked.
+    """
+    name = layout.processor
+    if former is not None:
+        outbox.prune(conn, name, layout.version, [sent.output for sent in layout.publishes])
+        for sent in former.publishes:
+            _pass_on(conn, former, layout, sent)
+        for sent in layout.publishes:
+            if sent.carries is Carries.FINAL:
+                _catch_up(conn, former, layout, sent.output)
+    news.tell(conn, name)
+
+
+def _pass_on(conn: Connection, former: Layout, layout: Layout, sent: Publication) -> None:
+    """Gives one output's rows to the new version; drops them where it cannot send them."""
+    now = layout.publication(sent.output)
+    same = (
+        now is not None
+        and now.carries is sent.carries
+        and type(now.target) is type(sent.target)
+        and (sent.carries is Carries.RECORDS or former.key == layout.key)
+    )
+    for table in (outbox_rows, dirty_key):
+        theirs = sa.and_(
+            table.c.processor == former.processor,
+            table.c.version == former.version,
+            table.c.output == sent.output,
+        )
+        if same:
+            conn.execute(sa.update(table).where(theirs).values(version=layout.version))
+        else:
+            conn.execute(sa.delete(table).where(theirs))
+
+
+def _catch_up(conn: Connection, former: Layout, layout: Layout, output: str) -> None:
+    """Windows that are final by what the new version has read, and not by what the former had."""
+    before = finality.read(conn, former.processor, former.version).through
+    now = finality.read(conn, layout.processor, layout.version).through
+    if now is not None and (before is None or before < now):
+        dirty_keys.mark_final(conn, layout, output, before, now, {})

@@ -1,0 +1,202 @@
+"""What is to leave for other systems, written with the rows it is made from.
+
+A row is known by the record that caused it, and leaves for the version that serves. A version
+that does not serve writes only what the serving one has not come to yet: should it be promoted,
+it goes on exactly there. All functions run in the caller's transaction.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import polars as pl
+import sqlalchemy as sa
+from sqlalchemy import Connection
+
+from kappa.tables.bookkeeping import offset, outbox, processor
+from kappa.tables.copy import copy_in
+from kappa.tables.layout import Column
+from kappa.tables.merge import MergeRule
+from kappa.tables.sqltypes import sql_type
+
+FRAME_SCHEMA = pl.Schema(
+    {
+        "topic": pl.String(),
+        "partition": pl.Int32(),
+        "offset": pl.Int64(),
+        "index": pl.Int32(),
+        "key": pl.Binary(),
+        "value": pl.Binary(),
+    }
+)
+"""One row that leaves: the record that caused it, its number among that record's rows, and the
+bytes of its key and value."""
+
+_COLUMNS = tuple(
+    Column(name, sql_type(dtype), MergeRule.FIXED)
+    for name, dtype in {
+        "processor": pl.String(),
+        "version": pl.Int32(),
+        "output": pl.String(),
+        **FRAME_SCHEMA,
+    }.items()
+)
+
+Source = tuple[str, int]
+"""A partition of a source: topic id and number."""
+
+Place = tuple[int, int]
+"""An offset, and a row's number among those of its record."""
+
+
+@dataclass(frozen=True, slots=True)
+class Frontier:
+    """From where on a version's outputs count.
+
+    Attributes:
+        serving: whether it is the version that readers see: then all of them do.
+        reached: else, how far the serving version has come, by partition.
+    """
+
+    serving: bool
+    reached: Mapping[int, int]
+
+    def beyond(self, partition: int, next_offset: int) -> bool:
+        """Whether something before ``next_offset`` counts."""
+        return self.serving or next_offset > self.reached.get(partition, 0)
+
+
+@dataclass(frozen=True, slots=True)
+class Waiting:
+    """One row that waits to leave."""
+
+    topic: str
+    topic_id: str
+    partition: int
+    offset: int
+    index: int
+    key: bytes | None
+    value: bytes | None
+
+
+def frontier(conn: Connection, name: str, version: int) -> Frontier | None:
+    """From where on outputs of this version count; None where no version serves yet."""
+    rows = conn.execute(_FRONTIER, {"p": name, "v": version}).all()
+    if not rows or rows[0].active_version is None:
+        return None
+    reached = {row.partition: row.next_offset for row in rows if row.partition is not None}
+    return Frontier(rows[0].active_version == version, reached)
+
+
+def insert(conn: Connection, name: str, version: int, output: str, frame: pl.DataFrame) -> None:
+    """Adds rows of one output; ``frame`` has FRAME_SCHEMA."""
+    of = [pl.lit(name).alias("processor"), pl.lit(version, pl.Int32).alias("version")]
+    copy_in(conn, outbox.name, _COLUMNS, frame.with_columns(*of, pl.lit(output).alias("output")))
+
+
+def prune(conn: Connection, name: str, version: int, outputs: Collection[str]) -> None:
+    """Drops what a version that does not serve has for offsets the serving one has come to."""
+    for output in outputs:
+        conn.execute(_PRUNE, {"p": name, "v": version, "o": output})
+
+
+def active_version(conn: Connection, name: str) -> int | None:
+    """The version that serves; None where none does."""
+    return conn.scalar(sa.select(processor.c.active_version).where(processor.c.name == name))
+
+
+def waiting(
+    conn: Connection, name: str, version: int, output: str, limit: int
+) -> Sequence[Waiting]:
+    """The next rows to leave, by partition in the order of their records."""
+    rows = sa.select(
+        outbox.c.topic,
+        offset.c.topic_id,
+        outbox.c.partition,
+        outbox.c.offset,
+        outbox.c.index,
+        outbox.c.key,
+        outbox.c.value,
+    )
+    joined = sa.and_(
+        *(
+            offset.c[column] == outbox.c[column]
+            for column in ("processor", "version", "topic", "partition")
+        )
+    )
+    query = (
+        rows.join_from(outbox, offset, joined)
+        .where(_of(name, version, output), outbox.c.failed_at.is_(None))
+        .order_by(outbox.c.topic, outbox.c.partition, outbox.c.offset, outbox.c.index)
+        .limit(limit)
+    )
+    return [Waiting(*row) for row in conn.execute(query)]
+
+
+def discard(
+    conn: Connection, name: str, version: int, output: str, through: Mapping[Source, Place]
+) -> None:
+    """Drops the rows that have left: up to a place, inclusive, in each partition."""
+    if not through:
+        return
+    parameters: dict[str, Any] = {
+        "p": name,
+        "v": version,
+        "o": output,
+        "topic_ids": [topic_id for topic_id, _ in through],
+        "partitions": [partition for _, partition in through],
+        "offsets": [place[0] for place in through.values()],
+        "indexes": [place[1] for place in through.values()],
+    }
+    conn.execute(_DISCARD, parameters)
+
+
+def set_aside(
+    conn: Connection, name: str, version: int, output: str, row: Waiting, error: str
+) -> None:
+    """Keeps a row that no try could deliver, with the reason; it is not tried again."""
+    one = sa.and_(
+        _of(name, version, output),
+        outbox.c.topic == row.topic,
+        outbox.c.partition == row.partition,
+        outbox.c.offset == row.offset,
+        outbox.c.index == row.index,
+    )
+    reason = error.replace("\0", "\ufffd")[:2_000]
+    conn.execute(sa.update(outbox).where(one).values(failed_at=sa.func.now(), error=reason))
+
+
+def _of(name: str, version: int, output: str) -> sa.ColumnElement[bool]:
+    return sa.and_(
+        outbox.c.processor == name, outbox.c.version == version, outbox.c.output == output
+    )
+
+
+_FRONTIER = sa.text("""
+SELECT p.active_version, o.partition, o.next_offset
+FROM kappa_processor AS p
+LEFT JOIN kappa_offset AS o
+  ON o.processor = p.name AND o.version = p.active_version AND p.active_version <> :v
+WHERE p.name = :p
+""")
+
+_PRUNE = sa.text("""
+DELETE FROM kappa_outbox AS b
+USING kappa_processor AS p, kappa_offset AS o
+WHERE b.processor = :p AND b.version = :v AND b.output = :o
+  AND p.name = :p AND o.processor = :p AND o.version = p.active_version AND o.version <> :v
+  AND o.topic = b.topic AND o.partition = b.partition AND b."offset" < o.next_offset
+""")
+
+_DISCARD = sa.text("""
+DELETE FROM kappa_outbox AS b
+USING kappa_offset AS o,
+  unnest(CAST(:topic_ids AS text[]), CAST(:partitions AS int[]), CAST(:offsets AS bigint[]),
+         CAST(:indexes AS int[])) AS done (topic_id, partition, last, number)
+WHERE b.processor = :p AND b.version = :v AND b.output = :o AND b.failed_at IS NULL
+  AND o.processor = :p AND o.version = :v AND o.topic = b.topic AND o.partition = b.partition
+  AND o.topic_id = done.topic_id AND o.partition = done.partition
+  AND (b."offset", b.index) <= (done.last, done.number)
+""")

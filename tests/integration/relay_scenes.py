@@ -1,0 +1,198 @@
+"""Relays as processes that are killed, and what consumers of their topics find."""
+
+from __future__ import annotations
+
+import io
+import json
+import multiprocessing
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from multiprocessing.process import BaseProcess
+from typing import Any, Self
+
+import fastavro
+from confluent_kafka import Consumer, TopicPartition
+
+from kappa.config import Settings
+from kappa.errors import KappaError
+from kappa.log.client import confluent_config
+from kappa.log.topics import exists
+from kappa.registry.topic import TopicRegistry
+from kappa.runtime import topic_relay
+from kappa.runtime.relay import Relayed, run_relay
+from tests.faults import Site, wait_until
+
+
+@dataclass(frozen=True)
+class Found:
+    """One record of an output topic; ``row`` is None for a tombstone."""
+
+    partition: int
+    offset: int
+    key: str | None
+    row: dict[str, Any] | None
+
+
+class Reader:
+    """A plain read_committed consumer of a whole topic, from its beginning on."""
+
+    def __init__(self, site: Site, topic: str) -> None:
+        config = {
+            **confluent_config(site.kafka),
+            "group.id": f"reader-{topic}",
+            "isolation.level": "read_committed",
+            "enable.auto.commit": False,
+            "auto.offset.reset": "error",
+        }
+        self.found: list[Found] = []
+        self._registry = TopicRegistry(site.kafka, site.settings.registry.topic)
+        self._parsed: dict[int, Any] = {}
+        wait_until("the topic of the output is there", lambda: exists(site.kafka, topic))
+        self._consumer = Consumer(config)
+        partitions = self._consumer.list_topics(topic, timeout=10).topics[topic].partitions
+        self._consumer.assign([TopicPartition(topic, number, 0) for number in partitions])
+
+    def read(self, timeout_s: float = 0.0) -> int:
+        """Takes what is there; returns how many records there are by now."""
+        while (messages := self._consumer.consume(1_000, timeout_s)) != []:
+            timeout_s = 0.0
+            for message in messages:
+                assert message.error() is None, message.error()
+                key = message.key()
+                self.found.append(
+                    Found(
+                        message.partition(),
+                        message.offset(),
+                        key.decode() if key is not None else None,
+                        self._row(message.value()),
+                    )
+                )
+        return len(self.found)
+
+    def wait_for(self, count: int) -> list[Found]:
+        """Waits for so many records; returns all there are."""
+        wait_until(f"record {count} of the output", lambda: self.read(0.1) >= count, seconds=30)
+        return self.found
+
+    def last_by_key(self) -> dict[str, dict[str, Any] | None]:
+        return {one.key: one.row for one in self.found if one.key is not None}
+
+    def close(self) -> None:
+        self._consumer.close()
+
+    def _row(self, value: bytes | None) -> dict[str, Any] | None:
+        if value is None:
+            return None
+        schema_id = int.from_bytes(value[1:5], "big")
+        if schema_id not in self._parsed:
+            text = self._registry.schema(schema_id).text
+            self._parsed[schema_id] = fastavro.parse_schema(json.loads(text))
+        data = io.BytesIO(value[5:])
+        row = fastavro.schemaless_reader(data, self._parsed[schema_id])
+        assert not data.read()
+        return row
+
+
+@contextmanager
+def reading(site: Site, topic: str) -> Iterator[Reader]:
+    reader = Reader(site, topic)
+    try:
+        yield reader
+    finally:
+        reader.close()
+
+
+@contextmanager
+def relaying(settings: Settings, processor: str, output: str = "main") -> Iterator[list[Relayed]]:
+    """A relay in a thread of this process; gives what it tells."""
+    stop = threading.Event()
+    told: list[Relayed] = []
+    failed: list[KappaError] = []
+
+    def run() -> None:
+        try:
+            run_relay(settings, processor, output, stop, told.append)
+        except KappaError as error:
+            failed.append(error)
+
+    thread = threading.Thread(target=run)
+    thread.start()
+    try:
+        yield told
+    finally:
+        stop.set()
+        thread.join(30)
+        assert not thread.is_alive()
+        assert not failed, failed
+
+
+class Killed:
+    """A relay as a process of its own, started again after each kill."""
+
+    def __init__(
+        self, settings: Settings, processor: str, output: str = "main", *, batch_rows: int
+    ) -> None:
+        self._arguments = (settings, processor, output, batch_rows)
+        self._batches = _PROCESSES.Value("q", 0)
+        self._process: BaseProcess | None = None
+
+    def start(self) -> None:
+        self._process = _PROCESSES.Process(target=_run, args=(*self._arguments, self._batches))
+        self._process.start()
+
+    def kill(self) -> None:
+        process = self._process
+        assert process is not None
+        assert process.is_alive(), "the relay has ended by itself"
+        process.kill()
+        process.join()
+
+    def wait_until_it_sends(self) -> None:
+        before = self._batches.value
+        wait_until("a batch is sent", lambda: self._batches.value > before, pause_s=0.001)
+
+    def __enter__(self) -> Self:
+        self.start()
+        return self
+
+    def __exit__(self, *raised: object) -> None:
+        if self._process is not None:
+            self._process.kill()
+            self._process.join()
+
+
+_PROCESSES = multiprocessing.get_context("forkserver")
+_PROCESSES.set_forkserver_preload([__name__])
+
+
+def _run(settings: Settings, processor: str, output: str, batch_rows: int, batches: Any) -> None:
+    topic_relay._BATCH_ROWS = batch_rows
+
+    def listen(relayed: Relayed) -> None:
+        if relayed.sent:
+            batches.value += 1
+
+    run_relay(settings, processor, output, threading.Event(), listen)
+
+
+def records_in(site: Site, topic: str) -> int:
+    """How many records a topic holds, those of aborted transactions included."""
+    config = {
+        **confluent_config(site.kafka),
+        "group.id": f"counter-{topic}",
+        "isolation.level": "read_uncommitted",
+        "enable.partition.eof": True,
+    }
+    count, at_end = 0, 0
+    with Consumer(config) as consumer:
+        partitions = consumer.list_topics(topic, timeout=10).topics[topic].partitions
+        consumer.assign([TopicPartition(topic, number, 0) for number in partitions])
+        while at_end < len(partitions):
+            for message in consumer.consume(10_000, 1.0):
+                if message.error() is None:
+                    count += 1
+                else:
+                    at_end += 1
+    return count

@@ -1,0 +1,240 @@
+"""Outputs of records in a topic: what each guarantee promises, with the relay killed at will."""
+
+from __future__ import annotations
+
+import random
+import threading
+import time
+from collections import Counter
+
+import pytest
+
+from kappa.errors import RelayFenced
+from kappa.operations.promote import promote
+from kappa.runtime.relay import run_relay
+from kappa.tables import relays
+from tests.faults import Site, wait_until
+from tests.integration.relay_scenes import Found, Killed, reading, records_in, relaying
+from tests.readings import START_MS, Reading, good
+
+LINES = """
+import polars as pl
+from kappa import Projection, Source, ToTopic
+
+processor = Projection(
+    name="{name}",
+    version=VERSION,
+    source=Source("{topic}"),
+    columns=[
+        "sensor",
+        pl.col("@partition").alias("part"),
+        pl.col("@offset").alias("place"),
+        pl.lit(VERSION).alias("by"),
+    ],
+    where=pl.col("code") != 13,
+    publish={{"main": ToTopic("OUTPUT", guarantee="GUARANTEE", partitions=2)}},
+)
+"""
+
+LATE = """
+from kappa import Count, Source, ToTopic, Tumbling, WindowedAggregate
+
+processor = WindowedAggregate(
+    name="{name}",
+    version=1,
+    source=Source("{topic}", event_time="at"),
+    key=["sensor"],
+    window=Tumbling("1m"),
+    aggregates={{"readings": Count()}},
+    publish={{"late": ToTopic("late.{topic}")}},
+)
+"""
+
+PARTITIONS = 3
+BATCH = 10
+
+
+def lines(output: str, guarantee: str = "exactly_once", version: int = 1) -> str:
+    code = LINES.replace("OUTPUT", output).replace("GUARANTEE", guarantee)
+    return code.replace("VERSION", str(version))
+
+
+def publish(site: Site, topic: str, count: int) -> list[tuple[int, int]]:
+    """Publishes readings; returns their places without the one in twenty that is filtered."""
+    schema_id = site.schema_id(topic)
+    sent = site.publish(
+        topic,
+        [
+            good(schema_id, n % PARTITIONS, Reading(f"s{n % 7}", n % 20, 1.0, START_MS + n))
+            for n in range(count)
+        ],
+    )
+    return [(s.partition, s.offset) for s in sent if s.reading and s.reading.code != 13]
+
+
+def promoted(site: Site, topic: str, guarantee: str) -> tuple[str, str]:
+    """A processor that serves and whose output has begun, with nothing in it yet."""
+    output = f"out.{topic}"
+    name = site.processor(lines(output, guarantee), topic)
+    publish(site, topic, 20)
+    site.replay(name)
+    promote(site.settings, name, 1)
+    return name, output
+
+
+def places(found: list[Found]) -> list[tuple[int, int]]:
+    return [(one.row["part"], one.row["place"]) for one in found if one.row is not None]
+
+
+def in_order(found: list[Found]) -> bool:
+    """Whether the rows of each source partition came in the order of their offsets."""
+    by_source: dict[int, list[int]] = {}
+    for part, place in places(sorted(found, key=lambda one: (one.partition, one.offset))):
+        by_source.setdefault(part, []).append(place)
+    return all(each == sorted(each) for each in by_source.values())
+
+
+def kill_again_and_again(relay: Killed, kills: int, seed: int) -> None:
+    dice = random.Random(seed)
+    for _ in range(kills):
+        relay.wait_until_it_sends()
+        time.sleep(dice.uniform(0, 0.03))  # to die anywhere between two batches
+        relay.kill()
+        relay.start()
+
+
+def test_exactly_once_whenever_the_relay_is_killed(site: Site) -> None:
+    topic = site.topic(PARTITIONS)
+    name, output = promoted(site, topic, "exactly_once")
+    wanted = publish(site, topic, 3_000)
+    site.replay(name)
+    with Killed(site.settings, name, batch_rows=BATCH) as relay:
+        kill_again_and_again(relay, 22, seed=1)
+        waiting = site.query("SELECT count(*) FROM kappa_outbox WHERE processor = :p", p=name)
+        assert waiting[0][0] > 0, "all was sent before the last kill"
+    with relaying(site.settings, name), reading(site, output) as reader:
+        found = reader.wait_for(len(wanted))
+        wait_until("the outbox is empty", lambda: is_empty(site, name))
+        reader.read(0.5)
+    assert sorted(places(found)) == sorted(wanted)
+    assert in_order(found)
+    assert all(one.key == one.row["sensor"] for one in found if one.row)
+    assert records_in(site, output) > len(wanted), "no kill met an open transaction"
+
+
+def is_empty(site: Site, name: str) -> bool:
+    return site.query("SELECT count(*) FROM kappa_outbox WHERE processor = :p", p=name) == [(0,)]
+
+
+@pytest.mark.parametrize("guarantee", ["at_least_once", "at_most_once"])
+def test_weaker_guarantees_repeat_or_lose_what_was_under_way(site: Site, guarantee: str) -> None:
+    topic = site.topic(PARTITIONS)
+    name, output = promoted(site, topic, guarantee)
+    wanted = publish(site, topic, 700)
+    site.replay(name)
+    kills = 3
+    with Killed(site.settings, name, batch_rows=BATCH) as relay:
+        kill_again_and_again(relay, kills, seed=2)
+        wait_until("the outbox is empty", lambda: is_empty(site, name))
+    with reading(site, output) as reader:
+        reader.read(1.0)
+        found = Counter(places(reader.found))
+    lost, repeated = set(wanted) - set(found), sum(found.values()) - len(found)
+    assert not set(found) - set(wanted)
+    if guarantee == "at_least_once":
+        assert not lost
+        assert repeated <= kills * BATCH
+    else:
+        assert repeated == 0
+        assert len(lost) <= (kills + 1) * BATCH
+
+
+def test_a_promoted_version_goes_on_exactly_where_the_former_stopped(site: Site) -> None:
+    topic = site.topic(PARTITIONS)
+    name, output = promoted(site, topic, "exactly_once")
+    first = publish(site, topic, 30)
+    site.replay(name)
+    second = publish(site, topic, 30)
+    declare_second(site, name, output, topic)
+    site.replay(name, version=2)
+    assert sorted(outbox(site, name)) == sorted(
+        [(*p, 1) for p in first] + [(*p, 2) for p in second]
+    )
+    promote(site.settings, name, 2)
+    third = publish(site, topic, 30)
+    site.replay(name, version=1)
+    site.replay(name, version=2)
+    with relaying(site.settings, name), reading(site, output) as reader:
+        found = reader.wait_for(len(first + second + third))
+    by = {(one.row["part"], one.row["place"]): one.row["by"] for one in found if one.row}
+    assert by == dict.fromkeys(first, 1) | dict.fromkeys(second + third, 2)
+    assert len(found) == len(by)
+    assert in_order(found)
+
+
+def outbox(site: Site, name: str) -> list[tuple[int, int, int]]:
+    rows = site.query(
+        'SELECT partition, "offset", version FROM kappa_outbox WHERE processor = :p', p=name
+    )
+    return [tuple(row) for row in rows]
+
+
+def declare_second(site: Site, name: str, output: str, topic: str) -> None:
+    module = f"{name}_second"
+    code = lines(output, version=2).format(name=name, topic=topic)
+    (site.plugins / f"{module}.py").write_text(code)
+    info = site.plugins / f"{name}_plugin-1.0.dist-info" / "entry_points.txt"
+    info.write_text(f"{info.read_text()}{name}.v2 = {module}:processor\n")
+
+
+def test_late_records_leave_with_their_place(site: Site) -> None:
+    topic = site.topic(1)
+    name = site.processor(LATE, topic)
+    schema_id = site.schema_id(topic)
+    times = [0, 200, 10, 400, 20]
+    for _ in range(2):  # what was late before the output began does not leave
+        site.publish(
+            topic,
+            [good(schema_id, 0, Reading("s", 1, 1.0, START_MS + at * 1_000)) for at in times],
+        )
+        site.replay(name)
+        promote(site.settings, name, 1)
+    with relaying(site.settings, name, "late"), reading(site, f"late.{topic}") as reader:
+        found = reader.wait_for(4)
+    assert [(one.key, one.row["_offset"]) for one in found if one.row] == [
+        ("s", offset) for offset in (5, 6, 7, 9)
+    ]
+    assert {one.row["_verdict"] for one in found if one.row} == {"window_closed"}
+
+
+def test_a_version_that_nobody_has_promoted_leaves_nothing_behind(site: Site) -> None:
+    topic = site.topic(PARTITIONS)
+    name = site.processor(lines(f"out.{topic}"), topic)
+    publish(site, topic, 20)
+    site.replay(name)
+    publish(site, topic, 20)
+    site.replay(name)
+    assert is_empty(site, name)
+
+
+def test_a_relay_whose_output_was_taken_over_stops_by_name(site: Site) -> None:
+    topic = site.topic(PARTITIONS)
+    name, _ = promoted(site, topic, "exactly_once")
+    failed: list[RelayFenced] = []
+
+    def run() -> None:
+        try:
+            run_relay(site.settings, name, "main", threading.Event())
+        except RelayFenced as error:
+            failed.append(error)
+
+    thread = threading.Thread(target=run)
+    thread.start()
+    wait_until(
+        "the relay has begun",
+        lambda: bool(site.query("SELECT 1 FROM kappa_relay WHERE processor = :p", p=name)),
+    )
+    with site.engine.begin() as connection:
+        relays.claim(connection, name, "main", "another")
+    thread.join(30)
+    assert [error.detail["owner_now"] for error in failed] == ["another"]

@@ -1,0 +1,198 @@
+"""Outputs to a real HTTP server: repetitions that can be told, tries, and rows set aside."""
+
+from __future__ import annotations
+
+import json
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from typing import Any
+
+import pytest
+
+from kappa.operations.promote import promote
+from tests.faults import Site, wait_until
+from tests.integration.relay_scenes import Killed, relaying
+from tests.readings import START_MS, Reading, good
+
+ALERTS = """
+import polars as pl
+from kappa import KeyedProcessor, Source, ToWebhook
+
+class Alerts(KeyedProcessor):
+    name, version = "{name}", 1
+    source = Source("{topic}", event_time="at")
+    key = "sensor"
+    output = {{"sensor": pl.String()}}
+    outputs = {{
+        "alerts": {{"sensor": pl.String(), "code": pl.Int64(), "at": pl.Datetime("ms", "UTC")}}
+    }}
+    publish = {{
+        "alerts": ToWebhook(
+            "URL", guarantee="GUARANTEE", retries=3, token_variable="HOOK_TOKEN"
+        )
+    }}
+
+    def on_event(self, event, ctx):
+        ctx.emit_to("alerts", sensor=ctx.key, code=event.code, at=event.at)
+        if event.code == 3:
+            ctx.emit_to("alerts", sensor=ctx.key, code=-3)
+
+processor = Alerts
+"""
+
+Answer = Callable[[dict[str, Any], int], int]
+"""From the body and how often it has come the status to answer with; 0 ends the connection."""
+
+
+@dataclass
+class Hook:
+    """An HTTP server and what it was asked."""
+
+    url: str = ""
+    answer: Answer = lambda body, times: 204
+    asked: list[tuple[str, dict[str, Any]]] = field(default_factory=list)
+    tokens: set[str | None] = field(default_factory=set)
+
+    def bodies(self) -> list[int]:
+        return [body["code"] for _, body in self.asked]
+
+
+@contextmanager
+def listening() -> Iterator[Hook]:
+    hook = Hook()
+    lock = threading.Lock()
+
+    class Handler(BaseHTTPRequestHandler):
+        protocol_version = "HTTP/1.1"
+        wbufsize = -1  # an answer in two packets would wait for the client's acknowledgement
+
+        def do_POST(self) -> None:
+            body = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
+            with lock:
+                hook.asked.append((self.headers["Idempotency-Key"], body))
+                hook.tokens.add(self.headers["Authorization"])
+                times = hook.bodies().count(body["code"])
+            status = hook.answer(body, times)
+            if status == 0:
+                self.close_connection = True
+                self.connection.close()
+                return
+            self.send_response(status)
+            self.send_header("Content-Length", "2")
+            self.end_headers()
+            self.wfile.write(b"ok")
+
+        def log_message(self, *arguments: object) -> None:
+            """Says nothing."""
+
+    with ThreadingHTTPServer(("127.0.0.1", 0), Handler) as server:
+        hook.url = f"http://127.0.0.1:{server.server_port}/alerts?for=kappa"
+        threading.Thread(target=server.serve_forever, args=(0.05,)).start()
+        try:
+            yield hook
+        finally:
+            server.shutdown()
+
+
+@pytest.fixture
+def hook() -> Iterator[Hook]:
+    with listening() as hook:
+        yield hook
+
+
+def serve(site: Site, hook: Hook, guarantee: str = "at_least_once") -> tuple[str, str]:
+    """A processor that serves and sends its alerts to the hook; its name and topic."""
+    topic = site.topic(1)
+    code = ALERTS.replace("URL", hook.url).replace("GUARANTEE", guarantee)
+    name = site.processor(code, topic)
+    site.replay(name)
+    promote(site.settings, name, 1)
+    return name, topic
+
+
+def publish(site: Site, name: str, topic: str, count: int) -> None:
+    schema_id = site.schema_id(topic)
+    rows = [good(schema_id, 0, Reading("s", n, 0.0, START_MS + n)) for n in range(count)]
+    site.publish(topic, rows)
+    site.replay(name)
+
+
+def left(site: Site, name: str) -> list[tuple[Any, ...]]:
+    rows = site.query(
+        'SELECT "offset", index, error FROM kappa_outbox WHERE processor = :p ORDER BY 1, 2', p=name
+    )
+    return [tuple(row) for row in rows]
+
+
+def test_rows_are_posted_in_order_with_their_place_as_key(
+    site: Site, hook: Hook, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("HOOK_TOKEN", "of-the-test")
+    name, topic = serve(site, hook)
+    publish(site, name, topic, 5)
+    with relaying(site.settings, name, "alerts") as told:
+        wait_until("all is posted", lambda: len(hook.asked) >= 6, seconds=15)
+        wait_until("the outbox is empty", lambda: left(site, name) == [])
+    assert not [one.failure for one in told if one.failure]
+    assert list(dict.fromkeys(hook.bodies())) == [0, 1, 2, 3, -3, 4]
+    keys = list(dict.fromkeys(key for key, _ in hook.asked))
+    assert keys[3:5] == [f"{name}/alerts/{topic}/0/3/0", f"{name}/alerts/{topic}/0/3/1"]
+    assert hook.asked[0][1] == {"sensor": "s", "code": 0, "at": "2023-11-14T22:13:20+00:00"}
+    assert hook.tokens == {"Bearer of-the-test"}
+
+
+def test_what_may_pass_is_tried_again_and_what_does_not_is_set_aside(
+    site: Site, hook: Hook
+) -> None:
+    def answer(body: dict[str, Any], times: int) -> int:
+        if body["code"] == 1:  # the first time no answer, then an overloaded server
+            return {1: 0, 2: 503}.get(times, 200)
+        return {0: 200, 2: 500, 3: 422}.get(body["code"], 200)
+
+    hook.answer = answer
+    name, topic = serve(site, hook)
+    publish(site, name, topic, 5)
+    with relaying(site.settings, name, "alerts") as told:
+        wait_until("the last is posted", lambda: 4 in hook.bodies())
+        wait_until("the rest is sent", lambda: sum(one.sent for one in told) == 4)
+        wait_until("what left is dropped", lambda: len(left(site, name)) == 2)
+    assert hook.bodies() == [0, 1, 1, 1, 2, 2, 2, 2, 3, -3, 4]
+    assert left(site, name) == [
+        (2, 0, "HTTP 500 Internal Server Error: ok"),
+        (3, 0, "HTTP 422 Unprocessable Entity: ok"),
+    ]
+    assert sum(one.set_aside for one in told) == 2
+    by_body = {(body["code"], key) for key, body in hook.asked}
+    assert len(by_body) == len(set(hook.bodies())), "a repetition has the same key"
+
+
+def test_killed_relays_repeat_rows_that_can_be_told(site: Site, hook: Hook) -> None:
+    name, topic = serve(site, hook)
+    publish(site, name, topic, 400)
+    with Killed(site.settings, name, "alerts", batch_rows=1) as relay:
+        for _ in range(4):
+            relay.wait_until_it_sends()
+            relay.kill()
+            relay.start()
+        wait_until("the outbox is empty", lambda: left(site, name) == [])
+    once = dict.fromkeys(key for key, _ in hook.asked)
+    assert len(once) == 401
+    bodies = {key: body["code"] for key, body in hook.asked}
+    assert [bodies[key] for key in once] == [0, 1, 2, 3, -3, *range(4, 400)]
+
+
+def test_at_most_once_never_repeats(site: Site, hook: Hook) -> None:
+    hook.answer = lambda body, times: 503 if body["code"] == 2 else 200
+    name, topic = serve(site, hook, "at_most_once")
+    publish(site, name, topic, 300)
+    with Killed(site.settings, name, "alerts", batch_rows=1) as relay:
+        for _ in range(2):
+            relay.wait_until_it_sends()
+            relay.kill()
+            relay.start()
+        wait_until("the last is posted", lambda: 299 in hook.bodies())
+    assert len(hook.bodies()) == len(set(hook.bodies()))
+    assert left(site, name) == []
