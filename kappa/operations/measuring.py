@@ -6,8 +6,9 @@ from uuid import UUID
 
 from kappa.errors import KappaError
 from kappa.runtime.job import Report
-from kappa.runtime.observer import Post, Worker
+from kappa.runtime.observer import Post, Relay, Worker
 from kappa.runtime.pulse import Note, Pulse
+from kappa.runtime.relay import Relayed
 from kappa.telemetry.metrics import Metrics
 
 BUSY = 0.05
@@ -102,6 +103,18 @@ class Measuring:
             for other in self._posts.values()
         ):
             self._metrics.forget(post.processor, post.version)
+
+    def relay_started(self, relay: Relay) -> None:
+        """Nothing to count."""
+
+    def relayed(self, relay: Relay, relayed: Relayed) -> None:
+        self._metrics.relayed(relay.post.processor, relay.post.output, relayed.sent)
+
+    def relay_failed(self, relay: Relay, error: KappaError, again_in_s: float) -> None:
+        """Nothing to count."""
+
+    def relay_ended(self, relay: Relay) -> None:
+        """Nothing to count."""
 
     def trouble(self, error: KappaError) -> None:
         """Nothing to count."""

@@ -12,8 +12,9 @@ from kappa.errors import KappaError
 from kappa.operations.background import Background
 from kappa.operations.measuring import bottleneck
 from kappa.runtime.job import Report
-from kappa.runtime.observer import Observer, Worker
+from kappa.runtime.observer import Observer, Relay, Worker
 from kappa.runtime.pulse import Note, Pulse
+from kappa.runtime.relay import Relayed
 from kappa.tables import workers
 from kappa.tables.workers import WorkerRow
 from kappa.telemetry.logs import logger
@@ -55,6 +56,22 @@ class Together:
         for each in self._observers:
             each.ended(worker)
 
+    def relay_started(self, relay: Relay) -> None:
+        for each in self._observers:
+            each.relay_started(relay)
+
+    def relayed(self, relay: Relay, relayed: Relayed) -> None:
+        for each in self._observers:
+            each.relayed(relay, relayed)
+
+    def relay_failed(self, relay: Relay, error: KappaError, again_in_s: float) -> None:
+        for each in self._observers:
+            each.relay_failed(relay, error, again_in_s)
+
+    def relay_ended(self, relay: Relay) -> None:
+        for each in self._observers:
+            each.relay_ended(relay)
+
     def trouble(self, error: KappaError) -> None:
         for each in self._observers:
             each.trouble(error)
@@ -93,6 +110,21 @@ class Logging:
     def ended(self, worker: Worker) -> None:
         self._troubled.pop(worker.id, None)
         _log.info("worker ended", **_who(worker))
+
+    def relay_started(self, relay: Relay) -> None:
+        _log.info("relay started", **_whose(relay))
+
+    def relayed(self, relay: Relay, relayed: Relayed) -> None:
+        if relayed.failure is not None:
+            _log.warning(relayed.failure.message, **_what(relayed.failure), **_whose(relay))
+        if relayed.set_aside:
+            _log.warning("rows were set aside", rows=relayed.set_aside, **_whose(relay))
+
+    def relay_failed(self, relay: Relay, error: KappaError, again_in_s: float) -> None:
+        _log.error(error.message, **_what(error), again_in_s=again_in_s, **_whose(relay))
+
+    def relay_ended(self, relay: Relay) -> None:
+        _log.info("relay ended", **_whose(relay))
 
     def trouble(self, error: KappaError) -> None:
         _log.warning(error.message, **_what(error))
@@ -152,6 +184,18 @@ class Showing:
         self._seen.pop(worker.id, None)
         self._background.do(partial(workers.remove, worker_id=worker.id))
 
+    def relay_started(self, relay: Relay) -> None:
+        """Relays have no row."""
+
+    def relayed(self, relay: Relay, relayed: Relayed) -> None:
+        """Relays have no row."""
+
+    def relay_failed(self, relay: Relay, error: KappaError, again_in_s: float) -> None:
+        """Relays have no row."""
+
+    def relay_ended(self, relay: Relay) -> None:
+        """Relays have no row."""
+
     def trouble(self, error: KappaError) -> None:
         """Said in the log."""
 
@@ -168,6 +212,10 @@ def _document(error: KappaError) -> dict[str, object]:
 def _what(error: KappaError) -> dict[str, object]:
     detail = {name: str(value) for name, value in error.detail.items()}
     return {"error": type(error).__name__, "detail": detail, "hint": error.hint}
+
+
+def _whose(relay: Relay) -> dict[str, object]:
+    return {"processor": relay.post.processor, "output": relay.post.output, "pid": relay.pid}
 
 
 def _who(worker: Worker) -> dict[str, object]:

@@ -10,8 +10,9 @@ from sqlalchemy import Connection
 from kappa.errors import KappaError
 from kappa.operations.background import Background
 from kappa.runtime.job import Report
-from kappa.runtime.observer import Post, Worker
+from kappa.runtime.observer import Post, Relay, Worker
 from kappa.runtime.pulse import Note, Pulse
+from kappa.runtime.relay import Relayed
 from kappa.tables.sizes import table_sizes
 from kappa.telemetry.metrics import Metrics
 
@@ -46,6 +47,18 @@ class Weighing:
 
     def ended(self, worker: Worker) -> None:
         self._due.pop(worker.post, None)
+
+    def relay_started(self, relay: Relay) -> None:
+        """Says nothing of disks."""
+
+    def relayed(self, relay: Relay, relayed: Relayed) -> None:
+        """Says nothing of disks."""
+
+    def relay_failed(self, relay: Relay, error: KappaError, again_in_s: float) -> None:
+        """Says nothing of disks."""
+
+    def relay_ended(self, relay: Relay) -> None:
+        """Says nothing of disks."""
 
     def trouble(self, error: KappaError) -> None:
         """Says nothing of disks."""

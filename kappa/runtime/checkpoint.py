@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 
 import polars as pl
@@ -88,7 +88,10 @@ def commit(engine: Engine, layout: Layout, checkpoint: Checkpoint) -> Written:
         )
         for output, rows in sorted(changes.sides.items()):
             sink.append_side(connection, layout, output, rows)
-        outgoing = Outgoing(connection, layout, checkpoint.advances, changes)
+        steps = checkpoint.advances
+        topic = steps[0].topic if steps else ""
+        reached = {step.partition: step.new_offset for step in steps}
+        outgoing = Outgoing(connection, layout, topic, reached, changes)
         outgoing.write()
         rows = changes.rows
         if checkpoint.building:
@@ -97,21 +100,55 @@ def commit(engine: Engine, layout: Layout, checkpoint: Checkpoint) -> Written:
             rows, corrections = _marked(connection, layout, changes.rows)
             sink.upsert(connection, layout, rows, checkpoint.remerge)
         reach("rows_written")
-        if layout.finality is not None:
-            outgoing.hold_finality()
-            finality.advance(
-                connection,
-                processor,
-                version,
-                layout.finality,
-                spans=checkpoint.spans,
-                silent=checkpoint.silent,
-            )
-            outgoing.write_final(rows)
+        _finalize(connection, layout, outgoing, rows, checkpoint.spans, checkpoint.silent)
         reach("committing")
     reach("committed")
     rows_written = len(changes.rows) + sum(map(len, changes.sides.values()))
     return Written(rows_written, corrections)
+
+
+def pass_silence(
+    engine: Engine,
+    layout: Layout,
+    topic: str,
+    reached: Mapping[int, int],
+    spans: Collection[finality.Span],
+    silent: Collection[finality.Partition],
+) -> None:
+    """Makes rows final that only silent partitions hold back, where no checkpoint does.
+
+    ``reached`` is how far our partitions are committed.
+
+    Raises:
+        DatabaseUnavailable: nothing has become final, or nobody knows.
+    """
+    nothing = Changes(pl.DataFrame())
+    with engine.begin() as connection:
+        outgoing = Outgoing(connection, layout, topic, reached, nothing)
+        _finalize(connection, layout, outgoing, nothing.rows, spans, silent)
+
+
+def _finalize(
+    connection: Connection,
+    layout: Layout,
+    outgoing: Outgoing,
+    rows: pl.DataFrame,
+    spans: Collection[finality.Span],
+    silent: Collection[finality.Partition],
+) -> None:
+    """Raises the moment up to which rows are final, and sends out those that became so."""
+    if layout.finality is None:
+        return
+    outgoing.hold_finality()
+    finality.advance(
+        connection,
+        layout.processor,
+        layout.version,
+        layout.finality,
+        spans=spans,
+        silent=silent,
+    )
+    outgoing.write_final(rows)
 
 
 def _marked(connection: Connection, layout: Layout, rows: pl.DataFrame) -> tuple[pl.DataFrame, int]:

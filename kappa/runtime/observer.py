@@ -11,6 +11,7 @@ from uuid import UUID, uuid4
 from kappa.errors import KappaError
 from kappa.runtime.job import Report
 from kappa.runtime.pulse import Note, Pulse
+from kappa.runtime.relay import Relayed
 
 
 @dataclass(frozen=True, order=True)
@@ -27,6 +28,25 @@ class Post:
 
     def __str__(self) -> str:
         return f"{self.processor} version {self.version}"
+
+
+@dataclass(frozen=True, order=True)
+class RelayPost:
+    """A place for a relay, which sends an output for whichever version serves."""
+
+    processor: str
+    output: str
+
+    def __str__(self) -> str:
+        return f"{self.processor} output {self.output}"
+
+
+@dataclass(frozen=True)
+class Relay:
+    """One process at the post of a relay."""
+
+    post: RelayPost
+    pid: int
 
 
 @dataclass(frozen=True)
@@ -68,6 +88,18 @@ class Observer(Protocol):
         """It has ended with an error; another takes its place in so many seconds."""
 
     def ended(self, worker: Worker) -> None:
+        """It has done what it was asked to, and is gone."""
+
+    def relay_started(self, relay: Relay) -> None:
+        """A relay process has been started; it sends, or stands by."""
+
+    def relayed(self, relay: Relay, relayed: Relayed) -> None:
+        """It has sent something, or failed and tries again."""
+
+    def relay_failed(self, relay: Relay, error: KappaError, again_in_s: float) -> None:
+        """It has ended with an error; another takes its place in so many seconds."""
+
+    def relay_ended(self, relay: Relay) -> None:
         """It has done what it was asked to, and is gone."""
 
     def trouble(self, error: KappaError) -> None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from datetime import datetime
 from functools import lru_cache
 
@@ -16,7 +16,6 @@ from kappa.runtime.output_encoder import OutputEncoder, key_texts
 from kappa.tables import dirty_keys, finality, news, outbox
 from kappa.tables.layout import INDEX, Layout, key_of
 from kappa.tables.outbox import Frontier
-from kappa.tables.progress import Advance
 from kappa.tables.publication import LATE, MAIN, Carries, Publication
 
 
@@ -24,21 +23,27 @@ class Outgoing:
     """The outputs of one checkpoint of one version.
 
     Args:
-        advances: the checkpoint's steps; there is at least one.
+        topic: the source.
+        reached: the offset, exclusive, to which the checkpoint goes, by partition.
         changes: what it commits.
     """
 
     def __init__(
-        self, conn: Connection, layout: Layout, advances: Sequence[Advance], changes: Changes
+        self,
+        conn: Connection,
+        layout: Layout,
+        topic: str,
+        reached: Mapping[int, int],
+        changes: Changes,
     ) -> None:
         self._conn = conn
         self._layout = layout
         self._changes = changes
-        self._reached = {step.partition: step.new_offset for step in advances}
-        self._topic = advances[0].topic if advances else ""
+        self._reached = dict(reached)
+        self._topic = topic
         self._frontier: Frontier | None = None
         self._before: datetime | None = None
-        if layout.publishes and advances:
+        if layout.publishes and reached:
             self._frontier = outbox.frontier(conn, layout.processor, layout.version)
 
     def write(self) -> None:

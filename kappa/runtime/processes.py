@@ -51,8 +51,8 @@ class Child:
         theirs.close()
 
     @property
-    def pid(self) -> int | None:
-        return self._process.pid
+    def pid(self) -> int:
+        return self._process.pid or 0
 
     def receive(self) -> object:
         """The next message; ``Ended`` where the process died without a word.

@@ -18,6 +18,7 @@ from tenacity import RetryCallState, wait_exponential
 
 from kappa.config import Settings, require_postgres
 from kappa.errors import KappaError, LogError
+from kappa.runtime.lease import Lease
 from kappa.runtime.relaying import Channel, Sending
 from kappa.runtime.topic_relay import open_topic
 from kappa.runtime.webhook_relay import WebhookRelay
@@ -84,19 +85,20 @@ def run_relay(
         failures = 0
         listener(Relayed(processor, output, sent, set_aside))
 
-    try:
+    with ExitStack() as stack:
+        stack.callback(engine.dispose)
         while not stop.is_set():
             try:
                 if epoch is None:
                     epoch = _claim(engine, processor, output)
+                    url = require_postgres(settings)
+                    stack.enter_context(Lease(url, processor, output, epoch))
                 _send(Sending(settings, engine, processor, output, epoch, stop, tell))
             except (LogError, *RETRYABLE) as error:
                 # A producer may also be fenced by its own delay: PostgreSQL says who is in charge.
                 failures += 1
                 listener(Relayed(processor, output, failure=error))
                 stop.wait(_pause_s(failures))
-    finally:
-        engine.dispose()
 
 
 def _claim(engine: Engine, processor: str, output: str) -> int:

@@ -25,13 +25,13 @@ from kappa.log.reader import LogReader
 from kappa.log.records import RawBatch
 from kappa.processing.dead_letter_limit import DeadLetterLimit
 from kappa.processing.events import Fold
-from kappa.runtime.checkpoint import Checkpoint
+from kappa.runtime.checkpoint import Checkpoint, pass_silence
 from kappa.runtime.job import Report, Rhythm
 from kappa.runtime.keys import read_keys
 from kappa.runtime.lasting import commit_lasting
 from kappa.runtime.pace import Pace
 from kappa.runtime.partition import PartitionRun
-from kappa.tables import dead_letters, finality
+from kappa.tables import dead_letters
 from kappa.tables.finality import Partition, Span
 from kappa.tables.layout import Layout
 from kappa.tables.remerge import Remerge
@@ -262,16 +262,11 @@ class Tenure:
         )
 
     def _look_for_silence(self) -> None:
-        layout, (spans, silent) = self._terms.layout, self._terms.ends()
-        assert layout.finality is not None
-        with suppress(DatabaseUnavailable), self._engine.begin() as connection:
-            finality.advance(
-                connection,
-                layout.processor,
-                layout.version,
-                layout.finality,
-                spans=spans,
-                silent=silent,
+        spans, silent = self._terms.ends()
+        topic = self.runs[0].place.topic
+        with suppress(DatabaseUnavailable):
+            pass_silence(
+                self._engine, self._terms.layout, topic, dict(self.committed), spans, silent
             )
 
     def _settle(self) -> None:

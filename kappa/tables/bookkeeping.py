@@ -229,9 +229,11 @@ relay = Table(
     Column("epoch", BigInteger, nullable=False),
     Column("owner", Text, nullable=False),
     Column("claimed_at", DateTime(timezone=True), nullable=False, server_default=func.now()),
+    Column("seen_at", DateTime(timezone=True), nullable=False, server_default=func.now()),
     ForeignKeyConstraint(["processor"], ["kappa_processor.name"]),
 )
-"""Which relay an output is sent by; its epoch fences off the one before."""
+"""Which relay an output is sent by; its epoch fences off the one before. ``seen_at`` is when it
+last said that it is there: others stand by until that is long ago."""
 
 finality = Table(
     "kappa_finality",

@@ -75,6 +75,9 @@ def upgrade() -> None:
         sa.Column(
             "claimed_at", sa.DateTime(timezone=True), nullable=False, server_default=sa.func.now()
         ),
+        sa.Column(
+            "seen_at", sa.DateTime(timezone=True), nullable=False, server_default=sa.func.now()
+        ),
         sa.ForeignKeyConstraint(["processor"], ["kappa_processor.name"]),
     )
     op.add_column("kappa_dead_letter", sa.Column("retry_of", sa.BigInteger))
