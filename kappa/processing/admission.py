@@ -12,7 +12,7 @@ import polars as pl
 
 from kappa.errors import DeclarationError
 from kappa.processing.aggregates.partials import Refusal
-from kappa.processing.events import DEAD_SCHEMA
+from kappa.processing.events import NO_DEAD
 from kappa.processing.source import Source
 
 Storable = Callable[[pl.DataFrame], Iterable[tuple[int, str]]]
@@ -87,7 +87,7 @@ def admit(
     reason = _first_reason(frame, refusals)
     unstorable = dict(storable(frame.select(stored)))
     if reason is None and not unstorable:
-        return frame, pl.DataFrame(schema=DEAD_SCHEMA)
+        return frame, NO_DEAD
     if reason is None:
         reason = pl.Series([None], dtype=pl.String).new_from_index(0, len(frame))
     if unstorable:

@@ -21,6 +21,9 @@ DEAD_SCHEMA = pl.Schema(
     }
 )
 """A record that cannot be applied; or, where ``timer`` says which, a timer it made fire."""
+NO_TOMBSTONES, NO_DEAD = TOMBSTONE_SCHEMA.to_frame(), DEAD_SCHEMA.to_frame()
+"""What nearly every batch has of them. To make such a frame takes as long as to fold hundreds of
+records, so it is made once."""
 STATE_SCHEMA = pl.Schema(
     {
         "partition": pl.Int32(),
@@ -118,7 +121,7 @@ def dead_letters(parts: Sequence[pl.DataFrame]) -> pl.DataFrame:
     """
     present = [part for part in parts if len(part)]
     if not present:
-        return DEAD_SCHEMA.to_frame()
-    joined = pl.concat([DEAD_SCHEMA.to_frame(), *present], how="diagonal")
+        return NO_DEAD
+    joined = pl.concat([NO_DEAD, *present], how="diagonal")
     once = joined.unique(["@offset", "timer"], keep="first", maintain_order=True)
     return once.sort("@offset", maintain_order=True)

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 import polars as pl
 
-from kappa.processing.events import DEAD_SCHEMA
+from kappa.processing.events import NO_DEAD
 from kappa.processing.expressions import first_line
 
 # What an expression may raise on a value. ``PanicException`` is no Exception: Polars panics
@@ -26,7 +26,7 @@ def evaluate(
         the columns of the good records in order, and the bad ones as DEAD_SCHEMA.
     """
     try:
-        return frame.lazy().select(expressions).collect(), pl.DataFrame(schema=DEAD_SCHEMA)
+        return frame.lazy().select(expressions).collect(), NO_DEAD
     except _VALUE_ERRORS as error:
         if len(frame) <= 1:
             letter = frame.select(

@@ -13,7 +13,7 @@ from kappa.errors import IncompatibleSchema, InvalidSchema, UnknownSchema
 from kappa.eventtime.watermark import PartitionClock
 from kappa.failpoints import reach
 from kappa.log.records import RawBatch, TopicPartition
-from kappa.processing.events import TOMBSTONE_SCHEMA, Events, Fold, Outcome
+from kappa.processing.events import NO_TOMBSTONES, TOMBSTONE_SCHEMA, Events, Fold, Outcome
 from kappa.runtime.budget import DeadLetterBudget
 from kappa.runtime.copies import Copies, Stretch
 from kappa.runtime.letters import Letters
@@ -23,6 +23,8 @@ from kappa.tables.progress import Advance, Claimed
 
 KeysAt = Callable[[Collection[int]], dict[int, bytes | None]]
 """Finds record keys by offset, in the partition of the batch."""
+
+_NO_LETTERS = pl.DataFrame(schema=dead_letters.FRAME_SCHEMA)
 
 
 @dataclass
@@ -185,7 +187,7 @@ def _events(raw: RawBatch, decoded: Decoded, *, with_keys: bool) -> Events:
 def _tombstones(raw: RawBatch, decoded: Decoded, *, with_keys: bool) -> pl.DataFrame:
     at = decoded.tombstones
     if not len(at):
-        return pl.DataFrame(schema=TOMBSTONE_SCHEMA)
+        return NO_TOMBSTONES
     return pl.DataFrame(
         {
             "@offset": raw.offsets[at],
@@ -204,6 +206,8 @@ def _letters(
     originals: Mapping[int, int],
 ) -> pl.DataFrame:
     """The batch's dead letters: what could not be decoded and what the fold refused."""
+    if not decoded.failures and outcome.dead.is_empty():
+        return _NO_LETTERS
     found = [(f.position, 0, f.error_class, f.message, None, None) for f in decoded.failures]
     refused = outcome.dead
     at = np.searchsorted(raw.offsets, refused["@offset"].to_numpy())
