@@ -15,6 +15,7 @@ from confluent_kafka import KafkaError, KafkaException, Message, Producer
 
 from kappa.config import KafkaSettings
 from kappa.errors import KappaError, ProducerFenced
+from kappa.failpoints import reach
 from kappa.log.client import LastError, confluent_config
 from kappa.log.translation import from_confluent
 
@@ -114,10 +115,11 @@ class BatchProducer:
                 self._client.begin_transaction()
             for record in batch:
                 self._send(record)
+            if self._client.flush(self._timeout_s):
+                raise KafkaException(KafkaError(KafkaError._TIMED_OUT))
+            reach("relay_published")
             if self._transactional:
                 self._client.commit_transaction(self._timeout_s)
-            elif self._client.flush(self._timeout_s):
-                raise KafkaException(KafkaError(KafkaError._TIMED_OUT))
             if self._failures:
                 raise KafkaException(self._failures[0])
         except KafkaException as error:

@@ -174,9 +174,10 @@ def test_killed_relays_repeat_rows_that_can_be_told(site: Site, hook: Hook) -> N
     publish(site, name, topic, 400)
     with Killed(site.settings, name, "alerts", batch_rows=1) as relay:
         for _ in range(4):
+            relay.start()
             relay.wait_until_it_sends()
             relay.kill()
-            relay.start()
+        relay.start()
         wait_until("the outbox is empty", lambda: left(site, name) == [])
     once = dict.fromkeys(key for key, _ in hook.asked)
     assert len(once) == 401
@@ -190,9 +191,10 @@ def test_at_most_once_never_repeats(site: Site, hook: Hook) -> None:
     publish(site, name, topic, 300)
     with Killed(site.settings, name, "alerts", batch_rows=1) as relay:
         for _ in range(2):
+            relay.start()
             relay.wait_until_it_sends()
             relay.kill()
-            relay.start()
+        relay.start()
         wait_until("the last is posted", lambda: 299 in hook.bodies())
     assert len(hook.bodies()) == len(set(hook.bodies()))
     assert left(site, name) == []
