@@ -12,6 +12,7 @@ from typing import Any
 import pytest
 
 from kappa.operations.promote import promote
+from kappa.tables import outbox
 from tests.faults import Site, wait_until
 from tests.integration.relay_scenes import STEPS, Found, Killed, reading, relaying
 from tests.readings import START_MS, Reading, Unsent, good, readings
@@ -162,6 +163,8 @@ def test_a_deleted_row_leaves_as_a_tombstone(site: Site) -> None:
     serve(site, name)
     send(site, topic, [Reading(f"s{n % 4}", n, 0.0, START_MS) for n in range(10)])
     site.replay(name)
+    with site.engine.connect() as connection:
+        assert outbox.backlog(connection)[name, "main"] == (4, 0)
     with relaying(site.settings, name), reading(site, output) as reader:
         reader.wait_for(4)
         send(site, topic, ["s1", "s2", Reading("s2", 99, 0.0, START_MS)])

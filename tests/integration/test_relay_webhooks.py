@@ -13,6 +13,7 @@ from typing import Any
 import pytest
 
 from kappa.operations.promote import promote
+from kappa.tables import outbox
 from tests.faults import Site, wait_until
 from tests.integration.relay_scenes import Killed, relaying
 from tests.readings import START_MS, Reading, good
@@ -165,6 +166,8 @@ def test_what_may_pass_is_tried_again_and_what_does_not_is_set_aside(
         (3, 0, "HTTP 422 Unprocessable Entity: ok"),
     ]
     assert sum(one.set_aside for one in told) == 2
+    with site.engine.connect() as connection:
+        assert outbox.backlog(connection)[name, "alerts"] == (0, 2)
     by_body = {(body["code"], key) for key, body in hook.asked}
     assert len(by_body) == len(set(hook.bodies())), "a repetition has the same key"
 
