@@ -5,20 +5,24 @@ from __future__ import annotations
 import io
 import json
 import multiprocessing
+import os
 import signal
+import sys
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import partial
 from multiprocessing.process import BaseProcess
 from typing import Any, Self
 
 import fastavro
+import psutil
 from confluent_kafka import Consumer, TopicPartition
 
 from kappa import failpoints
 from kappa.config import Settings
-from kappa.errors import KappaError
+from kappa.errors import KappaError, RelayFenced
 from kappa.log import transactions
 from kappa.log.client import confluent_config
 from kappa.log.topics import exists
@@ -154,6 +158,21 @@ class Killed:
         self._process = _PROCESSES.Process(target=_run, args=arguments)
         self._process.start()
 
+    def run_until_stopped(self, step: str) -> None:
+        """Starts it and waits until it stands still at a step, as by SIGSTOP."""
+        self.start(f"stop {step}")
+        assert self._process is not None
+        process = psutil.Process(self._process.pid)
+        wait_until("it stands still", lambda: process.status() == psutil.STATUS_STOPPED)
+
+    def go_on(self) -> int | None:
+        """Lets one that stands still go on until it ends; returns its exit status."""
+        assert self._process is not None
+        assert self._process.pid is not None
+        os.kill(self._process.pid, signal.SIGCONT)
+        self._process.join(30)
+        return self._process.exitcode
+
     def run_until_killed(self, failpoint: str) -> None:
         """Starts it and waits until it was killed at a failpoint."""
         self.start(failpoint)
@@ -189,15 +208,24 @@ def _run(
     settings: Settings, processor: str, output: str, batch_rows: int, batches: Any, failpoint: str
 ) -> None:
     topic_relay._BATCH_ROWS = batch_rows
-    if failpoint:
-        reach = failpoints._armed(failpoint)
-        topic_relay.reach = transactions.reach = reach
+    if failpoint.startswith("stop "):
+        topic_relay.reach = transactions.reach = partial(_stop_at, failpoint.removeprefix("stop "))
+    elif failpoint:
+        topic_relay.reach = transactions.reach = failpoints._armed(failpoint)
 
     def listen(relayed: Relayed) -> None:
         if relayed.sent:
             batches.value += 1
 
-    run_relay(settings, processor, output, threading.Event(), listen)
+    try:
+        run_relay(settings, processor, output, threading.Event(), listen)
+    except RelayFenced:
+        sys.exit(RelayFenced.exit_code)
+
+
+def _stop_at(step: str, name: str) -> None:
+    if name == step:
+        os.kill(os.getpid(), signal.SIGSTOP)
 
 
 def records_in(site: Site, topic: str) -> int:
