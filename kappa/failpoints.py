@@ -26,9 +26,13 @@ NAMES: Final = frozenset(
         "committed",
         "revoked",
         "claimed",
+        "relay_chosen",
+        "relay_published",
+        "relay_sent",
     }
 )
-"""In the order in which a batch passes them; the last two are steps of a rebalance."""
+"""In the order in which a batch passes them; then two steps of a rebalance, and three of a relay:
+its batch is chosen, the broker has it in an open transaction, and it counts."""
 
 
 def _armed(spec: str) -> Callable[[str], None]:

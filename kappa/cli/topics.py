@@ -142,6 +142,8 @@ def _retention(topic: ShownTopic) -> str:
 
 
 def _history(topic: ShownTopic) -> str:
+    if topic.derived_from is not None:
+        return f"none: it is the output {topic.derived_from}"
     if topic.compacted:
         return "latest record per key"
     cut = [str(part.partition) for part in topic.partitions if not part.complete]

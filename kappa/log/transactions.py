@@ -14,7 +14,8 @@ from typing import Self
 from confluent_kafka import KafkaError, KafkaException, Message, Producer
 
 from kappa.config import KafkaSettings
-from kappa.errors import KappaError, ProducerFenced
+from kappa.errors import KappaError, LogError, ProducerFenced
+from kappa.failpoints import reach
 from kappa.log.client import LastError, confluent_config
 from kappa.log.translation import from_confluent
 
@@ -65,6 +66,8 @@ class BatchProducer:
         self._last_error = LastError()
         self._failures: list[KafkaError] = []
         self._transactional = transactional_id is not None
+        # A transaction with a record that failed does not commit, so nobody need report it.
+        self._report = None if self._transactional else self._delivered
         config: dict[str, object] = {
             **confluent_config(kafka),
             "enable.idempotence": True,
@@ -114,14 +117,21 @@ class BatchProducer:
                 self._client.begin_transaction()
             for record in batch:
                 self._send(record)
+            if self._client.flush(self._timeout_s):
+                raise KafkaException(KafkaError(KafkaError._TIMED_OUT))
+            reach("relay_published")
             if self._transactional:
                 self._client.commit_transaction(self._timeout_s)
-            elif self._client.flush(self._timeout_s):
-                raise KafkaException(KafkaError(KafkaError._TIMED_OUT))
             if self._failures:
                 raise KafkaException(self._failures[0])
         except KafkaException as error:
             raise self._translated(error) from error
+        except SystemError as error:  # a fatal error met the report of a delivery in the wrapper
+            raise LogError(
+                "the Kafka client failed in the middle of a batch",
+                reason=self._last_error.reason or None,
+                hint="a new producer can go on",
+            ) from error
 
     def partitions(self, topic: str) -> int:
         """How many partitions a topic has.
@@ -142,7 +152,7 @@ class BatchProducer:
         while True:
             try:
                 self._client.produce(
-                    record.topic, record.value, record.key, partition, self._delivered
+                    record.topic, record.value, record.key, partition, self._report
                 )
             except BufferError:
                 self._client.poll(0.1)

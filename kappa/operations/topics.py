@@ -69,6 +69,8 @@ class ShownTopic:
     retention_bytes: int
     replication_factor: int
     key: str | None
+    derived_from: str | None
+    """Whose output it holds; None of a topic that holds history."""
     schema_version: int | None
     schema_id: int | None
     complete: bool
@@ -162,6 +164,7 @@ def show(settings: Settings, topic: str) -> ShownTopic:
         retention_bytes=detail.retention_bytes,
         replication_factor=detail.replication_factor,
         key=registry.topic_key(topic),
+        derived_from=registry.derived_from(topic),
         schema_version=newest.version if newest else None,
         schema_id=newest.schema_id if newest else None,
         complete=not history.compacted and all(part.complete for part in history.partitions),

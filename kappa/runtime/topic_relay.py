@@ -21,6 +21,7 @@ from sqlalchemy import Engine
 
 from kappa.config import require_kafka
 from kappa.errors import TopicExists
+from kappa.failpoints import reach
 from kappa.log import positions, topics
 from kappa.log.transactions import TRANSACTION_MS, BatchProducer, Outgoing
 from kappa.runtime.output_encoder import OutputEncoder, key_text
@@ -137,7 +138,9 @@ class _Publisher:
         if self._kept is not None:
             topic, key = self._kept
             records.append(Outgoing(topic, key, position.document(), 0))
+        reach("relay_chosen")
         self._producer.publish(records)
+        reach("relay_sent")
         self.position = position
 
 

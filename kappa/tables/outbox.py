@@ -135,6 +135,15 @@ def waiting(
     return [Waiting(*row) for row in conn.execute(query)]
 
 
+def backlog(conn: Connection) -> dict[tuple[str, str], tuple[int, int]]:
+    """By processor and output, how many rows wait to leave, and how many were set aside.
+
+    Of rows that change it counts keys. Outputs with neither are left out.
+    """
+    rows = conn.execute(_BACKLOG).all()
+    return {(row.processor, row.output): (row.waiting, row.aside) for row in rows}
+
+
 def discard(
     conn: Connection, name: str, version: int, output: str, through: Mapping[Source, Place]
 ) -> None:
@@ -188,6 +197,20 @@ USING kappa_processor AS p, kappa_offset AS o
 WHERE b.processor = :p AND b.version = :v AND b.output = :o
   AND p.name = :p AND o.processor = :p AND o.version = p.active_version AND o.version <> :v
   AND o.topic = b.topic AND o.partition = b.partition AND b."offset" < o.next_offset
+""")
+
+_BACKLOG = sa.text("""
+SELECT p.name AS processor, b.output, sum(b.waiting) AS waiting, sum(b.aside) AS aside
+FROM kappa_processor AS p
+JOIN (
+    SELECT processor, version, output, count(*) FILTER (WHERE failed_at IS NULL) AS waiting,
+           count(failed_at) AS aside
+    FROM kappa_outbox GROUP BY processor, version, output
+    UNION ALL
+    SELECT processor, version, output, count(DISTINCT key), 0
+    FROM kappa_dirty_key GROUP BY processor, version, output
+) AS b ON b.processor = p.name AND b.version = p.active_version
+GROUP BY p.name, b.output
 """)
 
 _DISCARD = sa.text("""

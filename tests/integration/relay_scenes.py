@@ -5,18 +5,25 @@ from __future__ import annotations
 import io
 import json
 import multiprocessing
+import os
+import signal
+import sys
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import partial
 from multiprocessing.process import BaseProcess
 from typing import Any, Self
 
 import fastavro
+import psutil
 from confluent_kafka import Consumer, TopicPartition
 
+from kappa import failpoints
 from kappa.config import Settings
-from kappa.errors import KappaError
+from kappa.errors import KappaError, RelayFenced
+from kappa.log import transactions
 from kappa.log.client import confluent_config
 from kappa.log.topics import exists
 from kappa.registry.topic import TopicRegistry
@@ -128,8 +135,15 @@ def relaying(settings: Settings, processor: str, output: str = "main") -> Iterat
         assert not failed, failed
 
 
+STEPS = ("relay_chosen", "relay_published", "relay_sent")
+"""Where a relay can be killed: before a batch leaves, in its transaction, and after it."""
+
+
 class Killed:
-    """A relay as a process of its own, started again after each kill."""
+    """A relay as a process of its own, started again after each kill. Use it as a context manager.
+
+    It sends ``batch_rows`` at a time.
+    """
 
     def __init__(
         self, settings: Settings, processor: str, output: str = "main", *, batch_rows: int
@@ -138,9 +152,33 @@ class Killed:
         self._batches = _PROCESSES.Value("q", 0)
         self._process: BaseProcess | None = None
 
-    def start(self) -> None:
-        self._process = _PROCESSES.Process(target=_run, args=(*self._arguments, self._batches))
+    def start(self, failpoint: str = "") -> None:
+        """Starts it, to be killed at a failpoint, ``NAME@n`` for the n-th time it is there."""
+        arguments = (*self._arguments, self._batches, failpoint)
+        self._process = _PROCESSES.Process(target=_run, args=arguments)
         self._process.start()
+
+    def run_until_stopped(self, step: str) -> None:
+        """Starts it and waits until it stands still at a step, as by SIGSTOP."""
+        self.start(f"stop {step}")
+        assert self._process is not None
+        process = psutil.Process(self._process.pid)
+        wait_until("it stands still", lambda: process.status() == psutil.STATUS_STOPPED)
+
+    def go_on(self) -> int | None:
+        """Lets one that stands still go on until it ends; returns its exit status."""
+        assert self._process is not None
+        assert self._process.pid is not None
+        os.kill(self._process.pid, signal.SIGCONT)
+        self._process.join(30)
+        return self._process.exitcode
+
+    def run_until_killed(self, failpoint: str) -> None:
+        """Starts it and waits until it was killed at a failpoint."""
+        self.start(failpoint)
+        assert self._process is not None
+        self._process.join(60)
+        assert self._process.exitcode == -signal.SIGKILL, "the relay did not come there"
 
     def kill(self) -> None:
         process = self._process
@@ -154,7 +192,6 @@ class Killed:
         wait_until("a batch is sent", lambda: self._batches.value > before, pause_s=0.001)
 
     def __enter__(self) -> Self:
-        self.start()
         return self
 
     def __exit__(self, *raised: object) -> None:
@@ -167,14 +204,28 @@ _PROCESSES = multiprocessing.get_context("forkserver")
 _PROCESSES.set_forkserver_preload([__name__])
 
 
-def _run(settings: Settings, processor: str, output: str, batch_rows: int, batches: Any) -> None:
+def _run(
+    settings: Settings, processor: str, output: str, batch_rows: int, batches: Any, failpoint: str
+) -> None:
     topic_relay._BATCH_ROWS = batch_rows
+    if failpoint.startswith("stop "):
+        topic_relay.reach = transactions.reach = partial(_stop_at, failpoint.removeprefix("stop "))
+    elif failpoint:
+        topic_relay.reach = transactions.reach = failpoints._armed(failpoint)
 
     def listen(relayed: Relayed) -> None:
         if relayed.sent:
             batches.value += 1
 
-    run_relay(settings, processor, output, threading.Event(), listen)
+    try:
+        run_relay(settings, processor, output, threading.Event(), listen)
+    except RelayFenced:
+        sys.exit(RelayFenced.exit_code)
+
+
+def _stop_at(step: str, name: str) -> None:
+    if name == step:
+        os.kill(os.getpid(), signal.SIGSTOP)
 
 
 def records_in(site: Site, topic: str) -> int:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 
 from kappa.errors import DerivedTopic, IncompatibleSchema, OutputTaken
+from kappa.operations import topics
 from kappa.operations.replay import replay
 from kappa.runtime.outputs import origin
 from tests.faults import Site
@@ -55,6 +56,7 @@ def test_a_derived_topic_is_no_source_unless_somebody_insists(site: Site) -> Non
     site.replay(name)
     assert site.registry.derived_from(output) == origin(name, "main")
     site.create(output)
+    assert topics.show(site.settings, output).derived_from == f"{name}.main"
     second = site.processor(PLAIN, output)
     with pytest.raises(DerivedTopic, match="output of a processor") as refused:
         rebuild(site, second, allow_derived=False)

@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import json
-import random
-import time
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from datetime import timedelta
@@ -14,8 +12,9 @@ from typing import Any
 import pytest
 
 from kappa.operations.promote import promote
+from kappa.tables import outbox
 from tests.faults import Site, wait_until
-from tests.integration.relay_scenes import Found, Killed, reading, relaying
+from tests.integration.relay_scenes import STEPS, Found, Killed, reading, relaying
 from tests.readings import START_MS, Reading, Unsent, good, readings
 
 MINUTE = 60_000
@@ -131,14 +130,10 @@ def test_killed_relays_leave_the_last_value_of_every_key_as_the_view_has_it(site
     serve(site, name)
     stream = readings(700, seed=5)
     send(site, topic, stream)
-    dice = random.Random(4)
     with Killed(site.settings, name, batch_rows=BATCH) as relay, ThreadPoolExecutor(1) as pool:
         replaying = pool.submit(site.replay, name, 6)
-        for _ in range(6):
-            relay.wait_until_it_sends()
-            time.sleep(dice.uniform(0, 0.03))
-            relay.kill()
-            relay.start()
+        for kill in range(9):
+            relay.run_until_killed(f"{STEPS[kill % 3]}@{1 + kill // 3}")
         replaying.result()
     found = all_sent(site, name, output)
     last = {one.key: one.row for one in found}
@@ -168,6 +163,8 @@ def test_a_deleted_row_leaves_as_a_tombstone(site: Site) -> None:
     serve(site, name)
     send(site, topic, [Reading(f"s{n % 4}", n, 0.0, START_MS) for n in range(10)])
     site.replay(name)
+    with site.engine.connect() as connection:
+        assert outbox.backlog(connection)[name, "main"] == (4, 0)
     with relaying(site.settings, name), reading(site, output) as reader:
         reader.wait_for(4)
         send(site, topic, ["s1", "s2", Reading("s2", 99, 0.0, START_MS)])
@@ -211,15 +208,15 @@ def test_a_final_window_leaves_once_and_only_when_it_is_final(site: Site, window
     serve(site, name)
     known = view(site, name)
     assert known, "some windows should be final before the output begins"
-    with Killed(site.settings, name, batch_rows=1) as relay, reading(site, output) as reader:
-        for minute in minutes[3:]:
+    with Killed(site.settings, name, batch_rows=1) as relay:
+        for kill, minute in enumerate(minutes[3:]):
             send(site, topic, [minute, minute], 1)
             site.replay(name)
-            relay.wait_until_it_sends()
-            relay.kill()
-            relay.start()
+            relay.run_until_killed(STEPS[kill % 3])
+        relay.start()
         wait_until("all is sent", lambda: is_sent(site, name))
-        reader.read(0.5)
+    with reading(site, output) as reader:
+        reader.read(1.0)
         found = reader.found
     assert ordered([one.row for one in found]) == ordered(
         [row for row in view(site, name) if row not in known]

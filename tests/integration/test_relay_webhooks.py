@@ -13,6 +13,7 @@ from typing import Any
 import pytest
 
 from kappa.operations.promote import promote
+from kappa.tables import outbox
 from tests.faults import Site, wait_until
 from tests.integration.relay_scenes import Killed, relaying
 from tests.readings import START_MS, Reading, good
@@ -165,6 +166,8 @@ def test_what_may_pass_is_tried_again_and_what_does_not_is_set_aside(
         (3, 0, "HTTP 422 Unprocessable Entity: ok"),
     ]
     assert sum(one.set_aside for one in told) == 2
+    with site.engine.connect() as connection:
+        assert outbox.backlog(connection)[name, "alerts"] == (0, 2)
     by_body = {(body["code"], key) for key, body in hook.asked}
     assert len(by_body) == len(set(hook.bodies())), "a repetition has the same key"
 
@@ -174,9 +177,10 @@ def test_killed_relays_repeat_rows_that_can_be_told(site: Site, hook: Hook) -> N
     publish(site, name, topic, 400)
     with Killed(site.settings, name, "alerts", batch_rows=1) as relay:
         for _ in range(4):
+            relay.start()
             relay.wait_until_it_sends()
             relay.kill()
-            relay.start()
+        relay.start()
         wait_until("the outbox is empty", lambda: left(site, name) == [])
     once = dict.fromkeys(key for key, _ in hook.asked)
     assert len(once) == 401
@@ -190,9 +194,10 @@ def test_at_most_once_never_repeats(site: Site, hook: Hook) -> None:
     publish(site, name, topic, 300)
     with Killed(site.settings, name, "alerts", batch_rows=1) as relay:
         for _ in range(2):
+            relay.start()
             relay.wait_until_it_sends()
             relay.kill()
-            relay.start()
+        relay.start()
         wait_until("the last is posted", lambda: 299 in hook.bodies())
     assert len(hook.bodies()) == len(set(hook.bodies()))
     assert left(site, name) == []
