@@ -31,6 +31,7 @@ from kappa.log.membership import Holding, Membership
 from kappa.plugins import find, load
 from kappa.registry.topic import TopicRegistry
 from kappa.runtime.assembly import Assembly, assemble, registry_of
+from kappa.runtime.beat import Beat
 from kappa.runtime.checks import check_partitions, check_positions, unread
 from kappa.runtime.job import Rhythm
 from kappa.runtime.processes import Desk
@@ -63,6 +64,7 @@ _FENCED_PAUSE_S = 2.0
 _COMMIT_PATIENCE_S = 3600.0
 """The watchdog decides when waiting for the database is no longer sensible, not the commit."""
 _DRAINING_LOOK_S = 0.2
+_WATCH_EVERY_S = 1.0
 
 
 @dataclass(frozen=True)
@@ -114,8 +116,18 @@ class _Follower:
         with (
             EndsWatch(self._kafka, assembly.topic) as ends,
             Membership(self._kafka, task.group, assembly.topic) as membership,
-            Watchdog(assembly.bound.declaration.source, ends, membership, self._desk) as watchdog,
         ):
+            self._keep_on(assembly, registry, ends, membership)
+
+    def _keep_on(
+        self,
+        assembly: Assembly,
+        registry: TopicRegistry,
+        ends: EndsWatch,
+        membership: Membership,
+    ) -> None:
+        watchdog = Watchdog(assembly.bound.declaration.source, ends, membership, self._desk)
+        with Beat("kappa-watchdog", _WATCH_EVERY_S, watchdog.look):
             while not self._desk.stopping.is_set():
                 held = membership.take()
                 if held.partitions:
@@ -168,7 +180,7 @@ class _Follower:
             )
 
         try:
-            found = self._prepared(assembly, stopping)
+            found = self._prepared(assembly, watchdog, stopping)
             if found is None:
                 return
             terms = self._terms(assembly, ends, found)
@@ -187,20 +199,21 @@ class _Follower:
             ) as tenure:
                 watchdog.watch(tenure)
                 self._pause_s = _FIRST_PAUSE_S
-                try:
-                    tenure.run(stopping)
-                finally:
-                    watchdog.watch(None)
+                tenure.run(stopping)
         except Fenced as error:
             membership.released(held)
+            watchdog.watch(None)
             self._fenced(error, membership, held)
         except PASSING as error:
             membership.released(held)
+            watchdog.watch(None)
             watchdog.told(error)
             self._rest()
+        finally:
+            watchdog.watch(None)
 
     def _prepared(
-        self, assembly: Assembly, stopping: Callable[[], bool]
+        self, assembly: Assembly, watchdog: Watchdog, stopping: Callable[[], bool]
     ) -> tuple[PartitionProgress, ...] | None:
         """Looks whether the version may go on, and registers new partitions of its topic.
 
@@ -212,10 +225,12 @@ class _Follower:
             KappaError: the log is not the one it was built from.
         """
         engine = connect(require_postgres(self._task.settings))
+        watchdog.prepare()
         try:
             while (state := self._state(engine)) is State.DRAINING:
                 if stopping() or self._desk.stopping.wait(_DRAINING_LOOK_S):
                     return None
+                watchdog.prepare()
             if state is State.RETIRED:
                 raise Departed
             if state in (State.BUILDING, State.FAILED):

@@ -15,6 +15,8 @@ from kappa.runtime.pulse import Note, Pulse
 from kappa.runtime.relay import Relayed
 from kappa.runtime.standby import Relaying, relay
 
+SILENT_S = 60.0
+"""A process that says nothing for so long hangs. Each says something every second or two."""
 GRACE_S = 9.0
 """For a process to finish its batch, commit it and leave its group."""
 _FIRST_PAUSE_S, _LONGEST_PAUSE_S = 0.5, 20.0
@@ -34,6 +36,7 @@ class Place(ABC):
         self.settled = False
         self.error: KappaError | None = None
         self._failures = 0
+        self._heard_at = 0.0
         self._due_at = 0.0
         self._leaves_at: float | None = None
 
@@ -58,11 +61,13 @@ class Place(ABC):
 
     def fill(self) -> None:
         """Starts a process here."""
+        self._heard_at = time.monotonic()
         self.child = self._started()
 
     def hear(self) -> None:
         """Takes one message of the process; waits for it where there is none."""
         assert self.child is not None
+        self._heard_at = time.monotonic()
         message = self.child.receive()
         if isinstance(message, Ended):
             self._left(message.error)
@@ -75,12 +80,22 @@ class Place(ABC):
             self._leaves_at = time.monotonic() + GRACE_S
             self.child.stop()
 
-    def let_go(self) -> None:
-        """Ends by force a process that was asked to leave and does not."""
-        if self.child is None or self._leaves_at is None:
+    def look_after(self) -> None:
+        """Ends by force a process that was asked to leave and does not, or that hangs."""
+        if self.child is None:
             return
-        if time.monotonic() > self._leaves_at:
+        now = time.monotonic()
+        if self._leaves_at is not None and now > self._leaves_at:
             self._left(None)
+        elif now - self._heard_at > SILENT_S:
+            self._left(
+                Stalled(
+                    f"the process of {self} has said nothing for long",
+                    pid=self.child.pid,
+                    seconds=round(now - self._heard_at),
+                    hint="it hangs, or is paused: it was ended, and another is started",
+                )
+            )
 
     def abandon(self) -> None:
         """Ends the process at once, as safely as a crash."""

@@ -18,7 +18,7 @@ from tenacity import RetryCallState, wait_exponential
 
 from kappa.config import Settings, require_postgres
 from kappa.errors import KappaError, LogError
-from kappa.runtime.lease import Lease
+from kappa.runtime.lease import lease
 from kappa.runtime.relaying import Channel, Sending
 from kappa.runtime.topic_relay import open_topic
 from kappa.runtime.webhook_relay import WebhookRelay
@@ -67,7 +67,8 @@ def run_relay(
     stop: threading.Event,
     listener: Listener = lambda relayed: None,
 ) -> None:
-    """Sends one output until told to stop; ``listener`` hears of every batch and of what failed.
+    """Sends one output until told to stop; ``listener`` hears of every batch and of what failed,
+    and every quarter of a second that there is nothing to send.
 
     It follows the version that serves, and waits where none does or where that one does not have
     the output. Lost servers are looked for again with growing pauses, for as long as it takes.
@@ -92,7 +93,7 @@ def run_relay(
                 if epoch is None:
                     epoch = _claim(engine, processor, output)
                     url = require_postgres(settings)
-                    stack.enter_context(Lease(url, processor, output, epoch))
+                    stack.enter_context(lease(url, processor, output, epoch))
                 _send(Sending(settings, engine, processor, output, epoch, stop, tell))
             except (LogError, *RETRYABLE) as error:
                 # A producer may also be fenced by its own delay: PostgreSQL says who is in charge.
@@ -114,6 +115,7 @@ def _send(sending: Sending) -> None:
             layout = _serving(sending)
             sent = None if layout is None else layout.publication(sending.output)
             if layout is None or sent is None:
+                sending.tell(0, 0)
                 news.wait(_IDLE_S)
                 continue
             with ExitStack() as stack:
@@ -132,6 +134,7 @@ def _drain(sending: Sending, channel: Channel, news: News) -> None:
         if moved is None:
             return
         if not moved:
+            sending.tell(0, 0)
             news.wait(_IDLE_S)
 
 

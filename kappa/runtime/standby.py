@@ -59,6 +59,7 @@ def stand_by(
                 listener(Relayed(processor, output, failure=error))
                 vacant = False
             if not vacant:
+                listener(Relayed(processor, output))
                 stop.wait(_LOOK_S)
                 continue
             try:

@@ -16,7 +16,7 @@ from multiprocessing.connection import wait
 from kappa.config import Settings, require_postgres
 from kappa.errors import KappaError
 from kappa.runtime.job import Rhythm
-from kappa.runtime.lookout import Lookout
+from kappa.runtime.lookout import Sight, lookout
 from kappa.runtime.observer import Observer, Post, RelayPost
 from kappa.runtime.place import Place, RelayPlace, WorkerPlace
 from kappa.runtime.processes import shared_threads
@@ -65,9 +65,9 @@ class Supervisor:
             KappaError: nothing can be followed, for reasons that do not pass by waiting.
         """
         try:
-            with Lookout(require_postgres(self._running.settings)) as lookout:
+            with lookout(require_postgres(self._running.settings)) as sight:
                 while not stopping.is_set():
-                    self._look(lookout)
+                    self._look(sight)
                     self._fill()
                     self._hear()
                     self._require_hope()
@@ -92,16 +92,16 @@ class Supervisor:
             if not place.is_leaving and not (place.settled and place.error is None)
         )
 
-    def _look(self, lookout: Lookout) -> None:
+    def _look(self, sight: Sight) -> None:
         """Finds out which places are wanted."""
-        if lookout.error is not self._trouble:
-            self._trouble = lookout.error
+        if sight.error is not self._trouble:
+            self._trouble = sight.error
             if self._trouble is not None:
                 self._observer.trouble(self._trouble)
-        if lookout.versions is None:
+        if sight.versions is None:
             return
         self._has_looked = True
-        wanted = list(self._wanted(lookout.versions))
+        wanted = list(self._wanted(sight.versions))
         for post in wanted:
             if post not in self._places:
                 self._places[post] = self._place(post)
@@ -136,7 +136,7 @@ class Supervisor:
                     place.fill()
 
     def _hear(self) -> None:
-        """Takes what processes have to say, and lets go who was asked to leave."""
+        """Takes what processes have to say, and ends who hangs or does not leave."""
         at = {place.child.pipe: place for place in self._places.values() if place.child}
         if at:
             for ready in wait(list(at), _WAIT_S):
@@ -144,7 +144,7 @@ class Supervisor:
         else:
             time.sleep(_WAIT_S)
         for place in self._places.values():
-            place.let_go()
+            place.look_after()
 
     def _require_hope(self) -> None:
         """Passes unless every place is empty for a reason that stays."""

@@ -1,4 +1,4 @@
-"""Nothing stalls silently: a thread that compares where the log is with where a worker is.
+"""Nothing stalls silently: what compares where the log is with where a worker is.
 
 The ends of the log are asked for by a client of its own. When they move and the worker's
 committed positions do not, its clients are built anew; when that does not help, the process
@@ -8,10 +8,7 @@ ends with a named error, and whoever started it starts another.
 from __future__ import annotations
 
 import os
-import threading
 import time
-from types import TracebackType
-from typing import Self
 
 import psutil
 
@@ -29,12 +26,11 @@ END_AFTER_S = 45.0
 """Without progress before the process ends."""
 DATABASE_AFTER_S = 90.0
 """The same while a commit is under way: a database that is paused can come back with it."""
-_EVERY_S = 1.0
 EXIT_STATUS = 70
 
 
 class Watchdog:
-    """Watches one worker and reports its pulse. A context manager.
+    """Watches one worker and reports its pulse.
 
     Args:
         source: what the worker reads.
@@ -48,45 +44,38 @@ class Watchdog:
         self._membership = membership
         self._desk = desk
         self._tenure: Tenure | None = None
+        self._preparing_since: float | None = None
         self._error: KappaError | None = None
         self._moved_at: dict[int, tuple[int, float]] = {}
         self._memory = psutil.Process()
-        self._stop = threading.Event()
-        self._thread = threading.Thread(target=self._run, name="kappa-watchdog", daemon=True)
-        self._thread.start()
+
+    def prepare(self) -> None:
+        """A tenure is about to begin: the servers are asked what there is."""
+        self._preparing_since = time.monotonic()
 
     def watch(self, tenure: Tenure | None) -> None:
         """A tenure has begun, or (None) the last one is over."""
-        self._tenure = tenure
+        self._tenure, self._preparing_since = tenure, None
         if tenure is not None:
             self.wants_new_client = False
             self._error = None
 
     def told(self, error: KappaError) -> None:
         """What the worker waits out."""
-        self._error = error
+        self._error, self._preparing_since = error, None
 
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
-        self._stop.set()
-        self._thread.join()
-
-    def _run(self) -> None:
-        while not self._stop.wait(_EVERY_S):
-            tenure = self._tenure
-            self._send(tenure)
-            if tenure is None:
-                self._moved_at.clear()
-            else:
-                self._membership.advise(tenure.committed)
-                self._judge(tenure)
+    def look(self) -> None:
+        """Tells how the worker is, and judges whether it gets on. To be called every second."""
+        tenure = self._tenure
+        self._send(tenure)
+        if tenure is None:
+            self._moved_at.clear()
+            since = self._preparing_since
+            if since is not None and time.monotonic() - since > DATABASE_AFTER_S:
+                self._end(time.monotonic() - since, None, None)
+        else:
+            self._membership.advise(tenure.committed)
+            self._judge(tenure)
 
     def _send(self, tenure: Tenure | None) -> None:
         spent = self.spent
@@ -145,14 +134,14 @@ class Watchdog:
         elif longest > REBUILD_AFTER_S:
             self.wants_new_client = True
 
-    def _end(self, seconds: float, number: int, tenure: Tenure) -> None:
-        waits_for = self.spent.waits_for
+    def _end(self, seconds: float, number: int | None, tenure: Tenure | None) -> None:
+        waits_for = "the servers' first answer" if tenure is None else self.spent.waits_for
         error = Stalled(
             "the log goes on and this worker does not",
             topic=self._source.topic,
             partition=number,
-            offset=tenure.committed[number],
-            log_end=self._ends.latest.by_partition.get(number),
+            offset=None if tenure is None else tenure.committed.get(number or 0),
+            log_end=None if number is None else self._ends.latest.by_partition.get(number),
             seconds=round(seconds),
             waits_for=waits_for or "its own processing",
             hint="a handler that never returns, or a connection that hangs: see its log",
