@@ -23,7 +23,7 @@ from tenacity.wait import wait_random_exponential
 from kappa.runtime.relaying import Sending
 from kappa.tables import outbox
 from kappa.tables.layout import Layout
-from kappa.tables.outbox import Place, Source, Waiting
+from kappa.tables.outbox import Waiting
 from kappa.tables.publication import AT_MOST_ONCE, Publication, WebhookTarget
 
 _BATCH_ROWS = 50
@@ -57,7 +57,7 @@ class WebhookRelay:
         self._version = layout.version
         self._once = sent.guarantee == AT_MOST_ONCE
         self._server = _Server(sent.target)
-        self._through: dict[Source, Place] = {}
+        self._delivered: list[Waiting] = []
         tries = 1 if self._once else 1 + sent.target.retries
         self._retrying = Retrying(
             retry=retry_if_exception_type(_Undelivered),
@@ -83,10 +83,12 @@ class WebhookRelay:
         with sending.engine.begin() as connection:
             if not sending.is_mine(connection, self._version):
                 return None
-            outbox.discard(connection, *of, self._through)
+            # Row by row: one that was set aside may be given back among those that have left.
+            outbox.drop(connection, *of, self._delivered)
             rows = outbox.waiting(connection, *of, _BATCH_ROWS)
             if self._once:
-                outbox.discard(connection, *of, {_source(row): _place(row) for row in rows})
+                outbox.drop(connection, *of, rows)
+        self._delivered = []
         for row in rows:
             if sending.stop.is_set():
                 break
@@ -104,7 +106,7 @@ class WebhookRelay:
         except _Refused as error:
             self._set_aside(row, str(error))
         else:
-            self._through[_source(row)] = _place(row)
+            self._delivered.append(row)
             self._sending.tell(1, 0)
 
     def _set_aside(self, row: Waiting, reason: str) -> None:
@@ -124,14 +126,6 @@ class WebhookRelay:
         sending = self._sending
         place = (row.topic, row.partition, row.offset, row.index)
         return "/".join(map(str, (sending.processor, sending.output, *place)))
-
-
-def _source(row: Waiting) -> Source:
-    return row.topic_id, row.partition
-
-
-def _place(row: Waiting) -> Place:
-    return row.offset, row.index
 
 
 class _Server:

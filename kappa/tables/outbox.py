@@ -162,6 +162,15 @@ def discard(
     conn.execute(_DISCARD, parameters)
 
 
+def drop(conn: Connection, name: str, version: int, output: str, rows: Sequence[Waiting]) -> None:
+    """Drops exactly these rows, which have left."""
+    if not rows:
+        return
+    places = [(row.topic, row.partition, row.offset, row.index) for row in rows]
+    place = sa.tuple_(outbox.c.topic, outbox.c.partition, outbox.c.offset, outbox.c.index)
+    conn.execute(sa.delete(outbox).where(_of(name, version, output), place.in_(places)))
+
+
 def set_aside(
     conn: Connection, name: str, version: int, output: str, row: Waiting, error: str
 ) -> None:

@@ -11,9 +11,10 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
 
 import pytest
+import sqlalchemy as sa
 
 from kappa.operations.promote import promote
-from kappa.tables import outbox
+from kappa.tables import bookkeeping, outbox
 from tests.faults import Site, wait_until
 from tests.integration.relay_scenes import Killed, relaying
 from tests.readings import START_MS, Reading, good
@@ -53,7 +54,7 @@ class Hook:
     """An HTTP server and what it was asked."""
 
     url: str = ""
-    answer: Answer = lambda body, times: 204
+    answer: Answer = lambda body, times: 200
     asked: list[tuple[str, dict[str, Any]]] = field(default_factory=list)
     tokens: set[str | None] = field(default_factory=set)
 
@@ -128,6 +129,12 @@ def left(site: Site, name: str) -> list[tuple[Any, ...]]:
     return [tuple(row) for row in rows]
 
 
+def give_back(site: Site, name: str, offset: int) -> None:
+    with site.engine.begin() as connection:
+        one = (bookkeeping.outbox.c.processor == name) & (bookkeeping.outbox.c.offset == offset)
+        connection.execute(sa.update(bookkeeping.outbox).where(one).values(failed_at=None))
+
+
 def test_rows_are_posted_in_order_with_their_place_as_key(
     site: Site, hook: Hook, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -160,14 +167,20 @@ def test_what_may_pass_is_tried_again_and_what_does_not_is_set_aside(
         wait_until("the last is posted", lambda: 4 in hook.bodies())
         wait_until("the rest is sent", lambda: sum(one.sent for one in told) == 4)
         wait_until("what left is dropped", lambda: len(left(site, name)) == 2)
-    assert hook.bodies() == [0, 1, 1, 1, 2, 2, 2, 2, 3, -3, 4]
-    assert left(site, name) == [
-        (2, 0, "HTTP 500 Internal Server Error: ok"),
-        (3, 0, "HTTP 422 Unprocessable Entity: ok"),
-    ]
+        assert hook.bodies() == [0, 1, 1, 1, 2, 2, 2, 2, 3, -3, 4]
+        assert left(site, name) == [
+            (2, 0, "HTTP 500 Internal Server Error: ok"),
+            (3, 0, "HTTP 422 Unprocessable Entity: ok"),
+        ]
+        hook.answer = lambda body, times: 200
+        give_back(site, name, 2)
+        wait_until(
+            "what was given back is sent", lambda: [row[0] for row in left(site, name)] == [3]
+        )
+        assert hook.bodies()[-1] == 2
     assert sum(one.set_aside for one in told) == 2
     with site.engine.connect() as connection:
-        assert outbox.backlog(connection)[name, "alerts"] == (0, 2)
+        assert outbox.backlog(connection)[name, "alerts"] == (0, 1)
     by_body = {(body["code"], key) for key, body in hook.asked}
     assert len(by_body) == len(set(hook.bodies())), "a repetition has the same key"
 
