@@ -1,4 +1,4 @@
-"""How much disk the versions that are followed take, as metrics."""
+"""What lies in the database: disk that versions take, rows that wait to leave. As metrics."""
 
 from __future__ import annotations
 
@@ -13,6 +13,7 @@ from kappa.runtime.job import Report
 from kappa.runtime.observer import Post, Relay, Worker
 from kappa.runtime.pulse import Note, Pulse
 from kappa.runtime.relay import Relayed
+from kappa.tables import outbox
 from kappa.tables.sizes import table_sizes
 from kappa.telemetry.metrics import Metrics
 
@@ -64,5 +65,8 @@ class Weighing:
         """Says nothing of disks."""
 
     def _weigh(self, post: Post, connection: Connection) -> None:
+        for (processor, output), (waiting, _) in outbox.backlog(connection).items():
+            if processor == post.processor:
+                self._metrics.outbox(processor, output, waiting)
         for table, size_bytes in table_sizes(connection, post.processor, post.version).items():
             self._metrics.table(post.processor, post.version, table, size_bytes)
