@@ -11,8 +11,7 @@ import os
 import socket
 from collections.abc import Callable, Collection
 from dataclasses import dataclass, replace
-
-from sqlalchemy import Engine
+from functools import partial
 
 from kappa.config import Settings, require_kafka, require_postgres
 from kappa.errors import (
@@ -20,33 +19,28 @@ from kappa.errors import (
     DatabaseUnavailable,
     Deadlock,
     Fenced,
-    IllegalTransition,
     LockTimeout,
     RegistryUnavailable,
     UnknownSchema,
 )
 from kappa.log.ends import EndsWatch
-from kappa.log.history import TopicHistory, require_complete, topic_history
 from kappa.log.membership import Holding, Membership
 from kappa.plugins import find, load
 from kappa.registry.topic import TopicRegistry
+from kappa.runtime.admittance import Departed, registered_positions, takes_input
 from kappa.runtime.assembly import Assembly, assemble, registry_of
 from kappa.runtime.beat import Beat
-from kappa.runtime.checks import check_partitions, check_positions, unread
-from kappa.runtime.job import Rhythm
+from kappa.runtime.job import Report, Rhythm
 from kappa.runtime.processes import Desk
-from kappa.runtime.pulse import Note
 from kappa.runtime.tenure import Terms
 from kappa.runtime.watchdog import Watchdog
 from kappa.runtime.worker import taken_over
-from kappa.tables import progress
 from kappa.tables.engine import connect
 from kappa.tables.finality import Partition, Span
-from kappa.tables.progress import NewPartition, PartitionProgress
+from kappa.tables.progress import PartitionProgress
 from kappa.telemetry.logs import configure_logs
 from kappa.versions import records
 from kappa.versions.keyed_layout import check_state
-from kappa.versions.lifecycle import State
 
 PASSING = (
     BrokerUnavailable,
@@ -62,7 +56,7 @@ _FIRST_PAUSE_S, _LONGEST_PAUSE_S = 0.25, 10.0
 _FENCED_PAUSE_S = 2.0
 """Longer than a heartbeat: whoever lost a partition without noticing learns it meanwhile."""
 _COMMIT_PATIENCE_S = 3600.0
-"""The watchdog decides when waiting for the database is no longer sensible, not the commit."""
+"""A database that is away is waited for, and said to be; one that hangs is the watchdog's affair."""
 _DRAINING_LOOK_S = 0.2
 _WATCH_EVERY_S = 1.0
 
@@ -84,10 +78,6 @@ class Following:
     @property
     def owner(self) -> str:
         return f"{socket.gethostname()}:{os.getpid()}"
-
-
-class Departed(Exception):
-    """The version is retired: there is nothing left to follow. It never leaves this module."""
 
 
 def follow(task: Following, desk: Desk) -> None:
@@ -180,10 +170,10 @@ class _Follower:
             )
 
         try:
-            found = self._prepared(assembly, watchdog, stopping)
+            found = self._positions(assembly, watchdog, stopping)
             if found is None:
                 return
-            terms = self._terms(assembly, ends, found)
+            terms = self._terms(assembly, ends, found, watchdog)
             places: dict[Partition, int | None] = {
                 (assembly.topic, number): None for number in sorted(held.partitions)
             }
@@ -194,7 +184,7 @@ class _Follower:
                 terms,
                 places,
                 self._task.owner,
-                self._desk.send,
+                partial(self._committed, watchdog),
                 watchdog.spent,
             ) as tenure:
                 watchdog.watch(tenure)
@@ -212,73 +202,31 @@ class _Follower:
         finally:
             watchdog.watch(None)
 
-    def _prepared(
+    def _positions(
         self, assembly: Assembly, watchdog: Watchdog, stopping: Callable[[], bool]
     ) -> tuple[PartitionProgress, ...] | None:
-        """Looks whether the version may go on, and registers new partitions of its topic.
-
-        Returns:
-            Its positions; None where the version takes no input for now, and ``stopping`` said so.
-
-        Raises:
-            Departed: it is retired.
-            KappaError: the log is not the one it was built from.
-        """
+        """The version's positions; None where it takes no input, until ``stopping`` says so."""
         engine = connect(require_postgres(self._task.settings))
         watchdog.prepare()
         try:
-            while (state := self._state(engine)) is State.DRAINING:
+            while not takes_input(engine, assembly):
                 if stopping() or self._desk.stopping.wait(_DRAINING_LOOK_S):
                     return None
                 watchdog.prepare()
-            if state is State.RETIRED:
-                raise Departed
-            if state in (State.BUILDING, State.FAILED):
-                raise IllegalTransition(
-                    f"{self._task.name} version {self._task.version} is {state.value}, not built",
-                    hint=f"kappa replay {self._task.name} --version {self._task.version}",
-                )
-            history = topic_history(self._kafka, assembly.topic)
-            return self._registered(engine, assembly, history)
+            return registered_positions(engine, self._kafka, assembly, self._desk.send)
         finally:
             engine.dispose()
 
-    def _state(self, engine: Engine) -> State:
-        with engine.connect() as connection:
-            return records.require(connection, self._task.name, self._task.version).state
-
-    def _registered(
-        self, engine: Engine, assembly: Assembly, history: TopicHistory
-    ) -> tuple[PartitionProgress, ...]:
-        name, version = assembly.name, assembly.version
-        with engine.begin() as connection:
-            found = progress.read(connection, name, version)
-            check_positions(found, history)
-            check_partitions(found, history, keyed=assembly.bound.keyed)
-            new = unread(found, history)
-            if not new.partitions:
-                return found
-            require_complete(new, accept_compacted=assembly.accepts_compacted)
-            progress.register(
-                connection,
-                name,
-                version,
-                [
-                    NewPartition(part.topic, part.partition, part.topic_id, part.log_start)
-                    for part in new.partitions
-                ],
-            )
-            self._desk.send(
-                Note(
-                    "the topic has new partitions: keys may have moved to them, so records of one"
-                    " key are no longer in the order in which they were published",
-                    {"topic": history.topic, "partitions": len(history.partitions)},
-                )
-            )
-            return progress.read(connection, name, version)
+    def _committed(self, watchdog: Watchdog, report: Report) -> None:
+        watchdog.told(None)
+        self._desk.send(report)
 
     def _terms(
-        self, assembly: Assembly, watch: EndsWatch, found: Collection[PartitionProgress]
+        self,
+        assembly: Assembly,
+        watch: EndsWatch,
+        found: Collection[PartitionProgress],
+        watchdog: Watchdog,
     ) -> Terms:
         topic = assembly.topic
         places = [(row.topic, row.partition) for row in found]
@@ -296,6 +244,7 @@ class _Follower:
             rhythm=self._task.rhythm,
             ends=ends,
             patience_s=_COMMIT_PATIENCE_S,
+            on_lost=watchdog.told,
         )
 
     def _fenced(self, error: Fenced, membership: Membership, held: Holding) -> None:

@@ -58,6 +58,7 @@ class Terms:
         ends: up to where the version's partitions are being read, whoever does, and which of
             them may be silent; asked at every checkpoint.
         patience_s: how long a commit waits for a database that is lost.
+        on_lost: hears each time that it is found to be.
     """
 
     kafka: KafkaSettings
@@ -68,6 +69,7 @@ class Terms:
     rhythm: Rhythm
     ends: Callable[[], tuple[Collection[Span], Collection[Partition]]]
     patience_s: float
+    on_lost: Callable[[DatabaseUnavailable], None] = lambda lost: None
 
 
 @dataclass
@@ -284,7 +286,11 @@ class Tenure:
         began = time.monotonic()
         terms = self._terms
         written = commit_lasting(
-            self._engine, terms.layout, checkpoint, patience_s=terms.patience_s
+            self._engine,
+            terms.layout,
+            checkpoint,
+            patience_s=terms.patience_s,
+            on_lost=terms.on_lost,
         )
         advances = checkpoint.advances
         self.committed |= {a.partition: a.new_offset for a in advances}

@@ -60,8 +60,8 @@ class Watchdog:
             self.wants_new_client = False
             self._error = None
 
-    def told(self, error: KappaError) -> None:
-        """What the worker waits out."""
+    def told(self, error: KappaError | None) -> None:
+        """What the worker waits out; None where it has got something done."""
         self._error, self._preparing_since = error, None
 
     def look(self) -> None:
@@ -123,7 +123,8 @@ class Watchdog:
         waits: list[tuple[float, int]] = []
         for number, position in list(tenure.committed.items()):
             stood, since = self._moved_at.get(number, (position, now))
-            if stood != position or ends.get(number, 0) <= position:
+            waited_out = self._error is not None  # it is known, shown, and tried again
+            if stood != position or ends.get(number, 0) <= position or waited_out:
                 since = now
             self._moved_at[number] = (position, since)
             waits.append((now - since, number))
