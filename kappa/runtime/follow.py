@@ -56,7 +56,7 @@ _FIRST_PAUSE_S, _LONGEST_PAUSE_S = 0.25, 10.0
 _FENCED_PAUSE_S = 2.0
 """Longer than a heartbeat: whoever lost a partition without noticing learns it meanwhile."""
 _COMMIT_PATIENCE_S = 3600.0
-"""A database that is away is waited for, and said to be; one that hangs is the watchdog's affair."""
+"""A database that is away is waited for, and said to be; a hang is the watchdog's affair."""
 _DRAINING_LOOK_S = 0.2
 _WATCH_EVERY_S = 1.0
 
