@@ -14,7 +14,7 @@ INSTALL := $(BIN)/python -m pip install --quiet --disable-pip-version-check
 LOCAL := --no-deps --no-build-isolation
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test check fuzz bench lock clean
+.PHONY: help setup demo test check fuzz soak bench lock clean
 
 help:
 	@echo "make setup   install kappa and its tools into $(VENV)"
@@ -22,6 +22,7 @@ help:
 	@echo "make test    every check and every test"
 	@echo "make check   format, lint, types and import rules"
 	@echo "make fuzz    windows and aggregates against the slow reference, on other data each time"
+	@echo "make soak    three processes under load, one killed or paused every ten seconds"
 	@echo "make bench   four jobs over four million events each, by kappa and by hand"
 	@echo "make lock    pin the newest versions that pyproject.toml allows"
 	@echo "make clean   remove what the other targets built"
@@ -63,6 +64,11 @@ check: setup
 EXAMPLES := 50000
 fuzz: setup
 	KAPPA_EXAMPLES=$(EXAMPLES) $(BIN)/python -m pytest -n 2 --dist load tests/properties
+
+# How long: make soak MINUTES=30. It prints what was done and ends with an error after any break.
+MINUTES := 5
+soak: setup
+	$(BIN)/python -m tests.live.soak --minutes $(MINUTES)
 
 bench: setup
 	$(BIN)/python -m bench replay

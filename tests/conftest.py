@@ -84,14 +84,21 @@ def pytest_configure(config: pytest.Config) -> None:
     config.add_cleanup(servers.close)
 
 
-@pytest.fixture(scope="session")
-def stack() -> Iterator[Stack]:
+@contextmanager
+def servers_for_tests() -> Iterator[Stack]:
     """Running servers: those of the environment, else a development stack of our own."""
     if "KAPPA_TEST_KAFKA" in os.environ:
         yield Stack(os.environ["KAPPA_TEST_KAFKA"], os.environ["KAPPA_TEST_POSTGRES"])
         return
     with started() as own:
         yield own
+
+
+@pytest.fixture(scope="session")
+def stack() -> Iterator[Stack]:
+    """Running servers, see servers_for_tests."""
+    with servers_for_tests() as servers:
+        yield servers
 
 
 @pytest.fixture(scope="session")

@@ -9,7 +9,7 @@ import importlib
 import json
 import time
 import uuid
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -118,16 +118,21 @@ class Site:
         assert len(sent) == len(waiting)
         return sorted(sent, key=lambda one: (one.partition, one.offset))
 
-    def processor(self, code: str, topic: str) -> str:
-        """Installs a processor over the topic; returns its name."""
+    def processor(self, code: str, topic: str, versions: Sequence[str] = ("processor",)) -> str:
+        """Installs a processor over the topic; returns its name.
+
+        ``versions`` says what the code calls its first version, its second and so on.
+        """
         name = f"sums{_tag()}"
         info = self.plugins / f"{name}_plugin-1.0.dist-info"
         info.mkdir(parents=True)
         (self.plugins / f"{name}_plugin.py").write_text(code.format(name=name, topic=topic))
         (info / "METADATA").write_text(f"Metadata-Version: 2.1\nName: {name}_plugin\nVersion: 1\n")
-        (info / "entry_points.txt").write_text(
-            f"[kappa.processors]\n{name}.v1 = {name}_plugin:processor\n"
-        )
+        entries = [
+            f"{name}.v{number} = {name}_plugin:{version}\n"
+            for number, version in enumerate(versions, start=1)
+        ]
+        (info / "entry_points.txt").write_text("".join(["[kappa.processors]\n", *entries]))
         importlib.invalidate_caches()
         return name
 

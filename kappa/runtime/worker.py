@@ -10,6 +10,7 @@ import polars as pl
 
 from kappa.avro.decode import BatchDecoder
 from kappa.config import Settings, require_kafka, require_postgres
+from kappa.failpoints import reach
 from kappa.log.reader import LogReader
 from kappa.plugins import find, load
 from kappa.registry.topic import TopicRegistry
@@ -88,6 +89,7 @@ def taken_over(
         reading = connect(require_postgres(settings))
         stack.callback(reading.dispose)
         claimed = claim(writing, assembly.name, assembly.version, targets, owner)
+        reach("claimed")
         letters = StoredLetters(reading, assembly.name, assembly.version, terms.limit)
         runs = [PartitionRun(claimed[place], target, letters) for place, target in targets.items()]
         fold = assembly.bound.fold(

@@ -17,12 +17,24 @@ from kappa.tables.engine import driver
 class CommitProxy:
     """Passes everything on until, after a view was moved, a COMMIT comes by.
 
+    Args:
+        after: the SQL that a COMMIT to be cut comes after, in the same session.
+        most: how many are cut; None for all.
+
     ``cut`` is what is then lost, together with the connection: the ``commit`` itself, or the
     ``answer`` to it. Where it is a function, the connection is lost at once and the COMMIT goes
     on when that returns.
     """
 
-    def __init__(self, engine: Engine) -> None:
+    def __init__(
+        self,
+        engine: Engine,
+        *,
+        after: bytes = b"CREATE OR REPLACE VIEW",
+        most: int | None = None,
+    ) -> None:
+        self._after = after
+        self._most = most
         with engine.connect() as conn:
             info = driver(conn).info
             self._host, self._port = info.host, info.port
@@ -65,8 +77,8 @@ class CommitProxy:
     def _to_server(self, client: socket.socket, server: socket.socket) -> None:
         moved = False
         while data := _receive(client):
-            moved = moved or b"CREATE OR REPLACE VIEW" in data
-            if not (moved and b"COMMIT" in data):
+            moved = moved or self._after in data
+            if not (moved and b"COMMIT" in data) or self.cuts == self._most:
                 server.sendall(data)
                 continue
             self.cuts += 1

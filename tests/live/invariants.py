@@ -1,0 +1,84 @@
+"""What has to hold after any fault, whatever it was."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from kappa.tables.digest import digest
+from tests.live.scenes import Scene
+from tests.readings import LATEST, LINES, TOTALS, Sent, expected_totals
+
+PROGRESS_S = 60.0
+"""Within which a version goes on once a fault is over."""
+
+
+def check(scene: Scene) -> None:
+    """Progress after the fault; then, of every record sent, that it was applied exactly once.
+
+    A fold, record by record, of what lies below the stored offsets is compared with the tables;
+    a replay of the same log, in other batches, must leave the same digest; and
+    nothing anybody could see meanwhile may have been wrong.
+    """
+    scene.catch_up(PROGRESS_S)
+    check_now(scene)
+    site = scene.site
+    twin = site.processor(scene.code, scene.topic)
+    site.replay(twin, 7)
+    suffixes = ["", "__late"] if scene.code == TOTALS else [""]
+    with site.engine.connect() as connection:
+        live, replayed = (
+            [digest(connection, f"{name}__v1{suffix}") for suffix in suffixes]
+            for name in (scene.name, twin)
+        )
+    assert live == replayed
+    assert site.letters(scene.name).keys() == site.letters(twin).keys()
+
+
+def check_now(scene: Scene) -> None:
+    """What has to hold at any time: the tables are those of the records below the offsets."""
+    site, name = scene.site, scene.name
+    found = site.partitions(name)
+    below = [one for one in scene.sent if one.offset < found[one.partition].next_offset]
+    for number, partition in found.items():
+        here = [one for one in below if one.partition == number]
+        assert partition.records == len(here), f"records of partition {number}"
+    dead = {(one.partition, one.offset) for one in below if _undecodable(one)}
+    assert site.letters(name).keys() == dead
+    assert sum(partition.dead for partition in found.values()) == len(dead)
+    _TABLES[scene.code](scene, [one for one in below if one.reading is not None])
+    assert scene.history.samples > 0
+    assert scene.history.breaks == []
+
+
+def _undecodable(one: Sent) -> bool:
+    return one.reading is None and one.value is not None
+
+
+def _totals(scene: Scene, below: Sequence[Sent]) -> None:
+    rows, expected = expected_totals(below)
+    assert scene.site.totals(scene.name) == rows
+    assert scene.site.late(scene.name) == expected.late
+
+
+def _lines(scene: Scene, below: Sequence[Sent]) -> None:
+    found = scene.site.query(
+        f"SELECT _partition, _offset, sensor, code, value FROM {scene.name}__v1"
+    )
+    readings = {(one.partition, one.offset): one.reading for one in below}
+    assert {tuple(row) for row in found} == {
+        (*place, reading.sensor, reading.code, reading.value)
+        for place, reading in readings.items()
+        if reading is not None and reading.code != 13
+    }
+
+
+def _latest(scene: Scene, below: Sequence[Sent]) -> None:
+    expected = {
+        one.reading.sensor: (one.reading.code, one.reading.value)
+        for one in sorted(below, key=lambda one: one.offset)
+        if one.reading is not None
+    }
+    assert scene.site.latest(scene.name) == expected
+
+
+_TABLES = {TOTALS: _totals, LINES: _lines, LATEST: _latest}

@@ -1,0 +1,95 @@
+"""``kappa run`` as a process, and what can be done to it and to its workers."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+from collections.abc import Mapping
+from contextlib import suppress
+from pathlib import Path
+from typing import Any, Self
+
+import psutil
+
+from tests.faults import wait_until
+
+
+class Run:
+    """A ``kappa run`` and its workers. A context manager; leaving it kills what is left."""
+
+    def __init__(self, environment: Mapping[str, str], log: Path, *args: str) -> None:
+        self.log = log
+        with log.open("ab") as out:
+            self._process = subprocess.Popen(
+                [sys.executable, "-m", "kappa", "run", *args],
+                env={**os.environ, **environment, "KAPPA_TELEMETRY__LOG_FORM": "json"},
+                cwd=log.parent,
+                stdout=out,
+                stderr=subprocess.STDOUT,
+            )
+        self.supervisor = psutil.Process(self._process.pid)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *exception: object) -> None:
+        self.kill()
+
+    def workers(self) -> list[psutil.Process]:
+        """Its worker processes now, the oldest first."""
+        with suppress(psutil.NoSuchProcess):
+            children = self.supervisor.children()
+            return sorted(filter(_works, children), key=lambda worker: worker.create_time())
+        return []
+
+    def started(self, count: int = 1) -> list[psutil.Process]:
+        """Its workers, once there are so many."""
+
+        def there() -> bool:
+            assert self.running, self.log.read_text()
+            return len(self.workers()) >= count
+
+        wait_until("the workers", there)
+        return self.workers()
+
+    def events(self, word: str = "") -> list[dict[str, Any]]:
+        """Lines of its log that have the word in them."""
+        lines = self.log.read_text().splitlines()
+        return [json.loads(line) for line in lines if word in line and line.startswith("{")]
+
+    def errors(self) -> list[str]:
+        """Classes of the errors it has logged so far."""
+        return [event["error"] for event in self.events('"error"')]
+
+    @property
+    def running(self) -> bool:
+        return self._process.poll() is None
+
+    def stop(self, timeout_s: float = 30) -> int:
+        """Asks it to finish; its exit status."""
+        self._process.send_signal(signal.SIGTERM)
+        return self.ended(timeout_s)
+
+    def ended(self, timeout_s: float = 90) -> int:
+        """Its exit status, once it has ended by itself."""
+        return self._process.wait(timeout_s)
+
+    def kill(self) -> None:
+        """SIGKILL to the supervisor and all its workers, the paused ones too."""
+        family = [*self.workers(), self.supervisor]
+        for process in family:
+            with suppress(psutil.NoSuchProcess):
+                process.kill()
+        self._process.wait()
+        psutil.wait_procs(family, 10)
+
+
+def _works(process: psutil.Process) -> bool:
+    """Python has a process of its own that tracks resources; it is nobody's worker."""
+    try:
+        return any("spawn_main" in word for word in process.cmdline())
+    except psutil.NoSuchProcess:
+        return False
