@@ -48,6 +48,8 @@ class PartitionRun:
         self.position = claimed.next_offset
         self.clock = PartitionClock(claimed.max_event_time, claimed.max_record_time)
         self.waiting: RawBatch | None = None
+        self.served = 0
+        """When it last had its turn, as its worker counts them."""
         self._epoch = claimed.epoch
         self._committed = claimed.next_offset
         self._tally = Tally()

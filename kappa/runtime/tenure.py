@@ -11,7 +11,7 @@ import time
 from collections.abc import Callable, Collection, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import suppress
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from functools import partial
 
 import polars as pl
@@ -31,6 +31,7 @@ from kappa.runtime.keys import read_keys
 from kappa.runtime.lasting import commit_lasting
 from kappa.runtime.pace import Pace
 from kappa.runtime.partition import PartitionRun
+from kappa.runtime.spent import Spent
 from kappa.tables import dead_letters
 from kappa.tables.finality import Partition, Span
 from kappa.tables.layout import Layout
@@ -72,33 +73,6 @@ class Terms:
     on_lost: Callable[[DatabaseUnavailable], None] = lambda lost: None
 
 
-@dataclass
-class Spent:
-    """Where the time went so far, in seconds: waiting for records, folding, waiting for commits.
-
-    ``waits_for`` names what is waited for at the moment; None while folding, and ``work``
-    between two tenures.
-    """
-
-    fetch_s: float = 0.0
-    fold_s: float = 0.0
-    commit_s: float = 0.0
-    waits_for: str | None = "work"
-    since: float = field(default_factory=time.monotonic)
-
-    def turn(self, waits_for: str | None) -> None:
-        """Something else begins."""
-        now = time.monotonic()
-        took, self.since = now - self.since, now
-        if self.waits_for == "records":
-            self.fetch_s += took
-        elif self.waits_for == "database":
-            self.commit_s += took
-        elif self.waits_for is None:
-            self.fold_s += took
-        self.waits_for = waits_for
-
-
 class Tenure:
     """Reads, folds and commits the partitions of ``runs`` until told to stop, or at their ends."""
 
@@ -124,11 +98,12 @@ class Tenure:
         self._spent = spent or Spent()
         self._pace = Pace(terms.rhythm.rate_limit)
         self._dead: list[pl.DataFrame] = []
+        self._served = 0
         self._since = 0
         self._bytes = 0
         self._first: float | None = None
         self._looked_at = time.monotonic()
-        self._committing: Future[None] | None = None
+        self._committing: Future[bool] | None = None
 
     @property
     def buffered_bytes(self) -> int:
@@ -163,17 +138,13 @@ class Tenure:
             self._settle()
 
     def _step(self, left: list[PartitionRun]) -> int:
-        """Folds a stretch of one partition and counts its records; waits where there is none.
-
-        The partition that is furthest behind in event time goes next: partitions stay in step
-        and a window's partials meet in memory, not in the database. One without an end may have
-        nothing to say for long, so then the next takes its turn.
-        """
-        order = sorted(left, key=lambda run: run.behind)
-        turns = order[:1] if order[0].target is not None else order
+        """Folds a stretch of one partition and counts its records; waits where there is none."""
+        turns = self._turns(left)
         for run in turns:
             raw = run.waiting or self._reader.next(run.place, 0)
             if raw is not None:
+                self._served += 1
+                run.served = self._served
                 raw, run.waiting = raw.cut(self._stride(len(left)))
                 self._take(run, raw)
                 return len(raw.values)
@@ -184,6 +155,18 @@ class Tenure:
         self._reader.wait([run.place for run in turns], self._patience())
         self._spent.turn(None)
         return 0
+
+    def _turns(self, left: list[PartitionRun]) -> list[PartitionRun]:
+        """Whose turn it is, and who is next if that one has nothing to say.
+
+        Of partitions that have an end, the one that is furthest behind in event time, which is
+        waited for: partitions stay in step and a window's partials meet in memory, not in the
+        database. Of those that have none, the one that was served longest ago: a flood of old or
+        dead records in one must not keep the others waiting.
+        """
+        if left[0].target is not None:
+            return [min(left, key=lambda run: run.behind)]
+        return sorted(left, key=lambda run: run.served)
 
     def _patience(self) -> float:
         """How long to wait for records: until a checkpoint is due, and not for long."""
@@ -263,26 +246,30 @@ class Tenure:
             and time.monotonic() - self._looked_at > _SILENCE_S
         )
 
-    def _look_for_silence(self) -> None:
+    def _look_for_silence(self) -> bool:
+        """Commits nothing that the fold has flushed: false."""
         spans, silent = self._terms.ends()
         topic = self.runs[0].place.topic
         with suppress(DatabaseUnavailable):
             pass_silence(
                 self._engine, self._terms.layout, topic, dict(self.committed), spans, silent
             )
+        return False
 
     def _settle(self) -> None:
         """Waits for the checkpoint under way; raises what it raised."""
         if self._committing is not None:
             self._spent.turn("database")
             try:
-                self._committing.result()
+                flushed = self._committing.result()
             finally:
                 self._committing = None
                 self._spent.turn(None)
-            self._fold.settled()
+            if flushed:
+                self._fold.settled()
 
-    def _commit(self, checkpoint: Checkpoint, size_bytes: int) -> None:
+    def _commit(self, checkpoint: Checkpoint, size_bytes: int) -> bool:
+        """Commits what the fold has flushed: true."""
         began = time.monotonic()
         terms = self._terms
         written = commit_lasting(
@@ -307,6 +294,7 @@ class Tenure:
                 commit_s=time.monotonic() - began,
             )
         )
+        return True
 
 
 def _by_partition(late: pl.DataFrame | None) -> dict[int, int]:

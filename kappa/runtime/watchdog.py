@@ -18,7 +18,8 @@ from kappa.log.membership import Membership
 from kappa.processing.source import Source
 from kappa.runtime.processes import Desk, Ended
 from kappa.runtime.pulse import Pulse, Standing
-from kappa.runtime.tenure import Spent, Tenure
+from kappa.runtime.spent import Spent
+from kappa.runtime.tenure import Tenure
 
 REBUILD_AFTER_S = 15.0
 """Without progress, while there is something to read, before clients are built anew."""

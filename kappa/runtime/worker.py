@@ -19,8 +19,9 @@ from kappa.runtime.claiming import claim
 from kappa.runtime.job import Job
 from kappa.runtime.letters import StoredLetters
 from kappa.runtime.partition import PartitionRun
+from kappa.runtime.spent import Spent
 from kappa.runtime.store import PostgresStore
-from kappa.runtime.tenure import Listener, Spent, Tenure, Terms
+from kappa.runtime.tenure import Listener, Tenure, Terms
 from kappa.tables.engine import connect
 from kappa.tables.layout import Layout
 from kappa.tables.progress import Partition
