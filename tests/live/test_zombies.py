@@ -1,0 +1,124 @@
+"""Workers that were paused or blocked while others went on, and that then wake up."""
+
+from __future__ import annotations
+
+import signal
+from collections.abc import Callable
+from pathlib import Path
+
+import psycopg
+
+from tests.faults import Site, wait_until
+from tests.live.invariants import check
+from tests.live.scenes import Scene
+
+SLOW = """
+import time
+from pathlib import Path
+
+import polars as pl
+from kappa import KeyedProcessor, Source
+from kappa.runtime import watchdog
+
+watchdog.REBUILD_AFTER_S, watchdog.END_AFTER_S = {rebuild}, {end}
+
+
+class Slow(KeyedProcessor):
+    name, version = "{{name}}", 1
+    source = Source("{{topic}}", event_time="at")
+    key = "sensor"
+    columns = ("code",)
+    output = {{{{"sensor": pl.String(), "code": pl.Int64()}}}}
+
+    def on_event(self, event, ctx):
+        while Path("{blocked}").exists():
+            time.sleep(0.05)
+        ctx.emit(sensor=ctx.key, code=event.code)
+
+processor = Slow
+"""
+
+
+def slow(tmp_path: Path, rebuild: float, end: float) -> tuple[str, Path]:
+    """A processor whose handler does not return while a file is there, and that file."""
+    blocked = tmp_path / "blocked"
+    return SLOW.format(rebuild=rebuild, end=end, blocked=blocked), blocked
+
+
+def applied(site: Site, here: Scene) -> None:
+    """Each record was applied once."""
+    found = site.query(f"SELECT _partition, _offset FROM {here.name}__v1")
+    rows = sorted((row[0], row[1]) for row in found)
+    assert rows == sorted((one.partition, one.offset) for one in here.sent)
+    assert here.history.breaks == []
+
+
+def test_a_worker_that_was_paused_in_a_commit_wakes_up_fenced(
+    scene: Callable[..., Scene],
+) -> None:
+    here = scene()
+    first = here.run()
+    (paused,) = first.started()
+    here.publish()
+    here.catch_up()
+    held = here.site.positions(here.name)
+    with psycopg.connect(here.site.settings.postgres.url.get_secret_value()) as lock:
+        lock.execute(f"LOCK TABLE {here.name}__v1 IN SHARE MODE".encode())
+        here.publish()
+        wait_until("its commit waits for the table", lambda: _waiting(here))
+        paused.send_signal(signal.SIGSTOP)
+    second = here.run()
+    here.moved(held)
+    assert here.owners() == {second.started()[0].pid}
+    here.publish()
+    here.catch_up()
+    paused.send_signal(signal.SIGCONT)
+    here.publish()
+    check(here)
+    assert paused.is_running()
+
+
+def _waiting(here: Scene) -> bool:
+    return bool(
+        here.site.query(
+            "SELECT 1 FROM pg_locks WHERE NOT granted AND relation = to_regclass(:table)",
+            table=f"{here.name}__v1",
+        )
+    )
+
+
+def test_a_blocked_handler_loses_its_partitions_to_a_process_that_joins(
+    site: Site, scene: Callable[..., Scene], tmp_path: Path
+) -> None:
+    code, blocked = slow(tmp_path, rebuild=15, end=45)
+    here = scene(code)
+    here.run()
+    here.publish()
+    here.catch_up()
+    blocked.touch()
+    here.publish()
+    second = here.run()
+    wait_until(
+        "the second process takes partitions over",
+        lambda: second.started()[0].pid in here.owners(),
+    )
+    blocked.unlink()
+    here.publish()
+    here.catch_up()
+    applied(site, here)
+
+
+def test_a_handler_that_never_returns_ends_its_worker_with_a_named_error(
+    site: Site, scene: Callable[..., Scene], tmp_path: Path
+) -> None:
+    code, blocked = slow(tmp_path, rebuild=1, end=3)
+    here = scene(code)
+    run = here.run()
+    here.publish()
+    here.catch_up()
+    blocked.touch()
+    here.publish()
+    wait_until("its worker ends", lambda: "Stalled" in run.errors())
+    blocked.unlink()
+    here.catch_up()
+    applied(site, here)
