@@ -40,6 +40,7 @@ _UNREACHABLE = frozenset(
         KafkaError.OFFSET_NOT_AVAILABLE,
         KafkaError.KAFKA_STORAGE_ERROR,
         KafkaError.NETWORK_EXCEPTION,
+        KafkaError._NOENT,  # of an admin client that found no leader of a partition
     }
 )
 _UNKNOWN_TOPIC = frozenset(
