@@ -62,7 +62,7 @@ class Run:
 
     def errors(self) -> list[str]:
         """Classes of the errors it has logged so far."""
-        return [event["error"] for event in self.events('"error"')]
+        return [event["error"] for event in self.events('"error": ') if "error" in event]
 
     @property
     def running(self) -> bool:
