@@ -1,6 +1,7 @@
 """``python -m bench replay``: the same jobs by kappa and by hand, a core each, results checked.
 
 ``python -m bench state``: memory and restart of a processor with a state per key, of many keys.
+``python -m bench latency``: from send to visible under ``kappa run``, beside a bare loop.
 ``python -m bench nexmark``: an online auction's queries, each replayed on a core and checked.
 """
 
@@ -11,7 +12,7 @@ import json
 import os
 from dataclasses import asdict
 
-from bench import by_hand, orders, replay, stages, state, visits
+from bench import by_hand, latency, orders, replay, stages, state, visits
 from bench.jobs import JOBS
 from bench.nexmark import measure as nexmark
 from bench.servers import REGISTRY_TOPIC
@@ -30,6 +31,9 @@ def main() -> None:
     elif options.command == "state":
         kept = state.measure(options.keys, options.core)
         print(json.dumps(asdict(kept), indent=2) if options.json else state.render(kept))
+    elif options.command == "latency":
+        took = latency.measure(options.rate, options.seconds, options.max_delay)
+        print(json.dumps(asdict(took), indent=2) if options.json else latency.render(took))
     elif options.command == "nexmark":
         found = nexmark.measure(options.events, options.core)
         print(json.dumps(asdict(found), indent=2) if options.json else nexmark.render(found))
@@ -47,6 +51,11 @@ def _parser() -> argparse.ArgumentParser:
     keys.add_argument("--keys", type=int, default=visits.COUNT)
     auction = commands.add_parser("nexmark", help="measure the NEXMark queries and check them")
     auction.add_argument("--events", type=int, default=nexmark.EVENTS)
+    live = commands.add_parser("latency", help="measure from send to visible")
+    live.add_argument("--rate", type=int, default=latency.RATE, help="ticks per second")
+    live.add_argument("--seconds", type=int, default=latency.SECONDS)
+    live.add_argument("--max-delay", type=int, default=latency.MAX_DELAY_MS, help="in ms")
+    live.add_argument("--json", action="store_true")
     for whole in (jobs, keys, auction):
         whole.add_argument("--core", type=int, default=max(os.sched_getaffinity(0)))
         whole.add_argument("--json", action="store_true")
@@ -75,4 +84,5 @@ def _stage(name: str, subject: str) -> dict[str, float]:
     return asdict(stages.decode(kafka, registry, subject, _DECODED))
 
 
-main()
+if __name__ == "__main__":  # a process that is spawned imports this module too
+    main()
