@@ -2,6 +2,8 @@
 
 ``python -m bench state``: memory and restart of a processor with a state per key, of many keys.
 ``python -m bench latency``: from send to visible under ``kappa run``, beside a bare loop.
+``python -m bench scaling``: how fast ``kappa run`` catches up with one worker and with two.
+``python -m bench memory``: what a worker holds over many records, with the database paused.
 ``python -m bench nexmark``: an online auction's queries, each replayed on a core and checked.
 """
 
@@ -12,7 +14,7 @@ import json
 import os
 from dataclasses import asdict
 
-from bench import by_hand, latency, orders, replay, stages, state, visits
+from bench import by_hand, latency, memory, orders, replay, scaling, stages, state, visits
 from bench.jobs import JOBS
 from bench.nexmark import measure as nexmark
 from bench.servers import REGISTRY_TOPIC
@@ -34,6 +36,12 @@ def main() -> None:
     elif options.command == "latency":
         took = latency.measure(options.rate, options.seconds, options.max_delay)
         print(json.dumps(asdict(took), indent=2) if options.json else latency.render(took))
+    elif options.command == "scaling":
+        caught = scaling.measure(options.records)
+        print(json.dumps(asdict(caught), indent=2) if options.json else scaling.render(caught))
+    elif options.command == "memory":
+        held = memory.measure(options.records, options.pause)
+        print(json.dumps(asdict(held), indent=2) if options.json else memory.render(held))
     elif options.command == "nexmark":
         found = nexmark.measure(options.events, options.core)
         print(json.dumps(asdict(found), indent=2) if options.json else nexmark.render(found))
@@ -56,6 +64,13 @@ def _parser() -> argparse.ArgumentParser:
     live.add_argument("--seconds", type=int, default=latency.SECONDS)
     live.add_argument("--max-delay", type=int, default=latency.MAX_DELAY_MS, help="in ms")
     live.add_argument("--json", action="store_true")
+    workers = commands.add_parser("scaling", help="measure catching up with more workers")
+    workers.add_argument("--records", type=int, default=scaling.RECORDS)
+    workers.add_argument("--json", action="store_true")
+    long = commands.add_parser("memory", help="measure memory over many records and a pause")
+    long.add_argument("--records", type=int, default=memory.RECORDS)
+    long.add_argument("--pause", type=float, default=memory.PAUSE_S, help="in seconds")
+    long.add_argument("--json", action="store_true")
     for whole in (jobs, keys, auction):
         whole.add_argument("--core", type=int, default=max(os.sched_getaffinity(0)))
         whole.add_argument("--json", action="store_true")

@@ -8,6 +8,9 @@ import sys
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 
+import psutil
+import psycopg
+
 _STOP_S = 60
 
 
@@ -28,3 +31,13 @@ def following(*args: str, environment: Mapping[str, str]) -> Iterator[subprocess
     finally:
         process.kill()
         process.wait()
+
+
+def workers_of(watch: psycopg.Connection, name: str) -> list[int]:
+    """The living processes that hold partitions of it; their owner is ``host:pid``."""
+    owners = watch.execute(
+        "SELECT DISTINCT owner FROM kappa_offset WHERE processor = %s AND owner LIKE '%%:%%'",
+        [name],
+    )
+    pids = {int(owner.rpartition(":")[2]) for (owner,) in owners}
+    return sorted(pid for pid in pids if psutil.pid_exists(pid))

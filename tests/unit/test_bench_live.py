@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
+from bench.resident import Sample, growth
 from bench.seen import Seen
 from bench.stream import PARTITIONS
 from bench.ticks import Sent
@@ -35,3 +36,15 @@ def test_lanes_are_seen_on_their_own() -> None:
 def test_a_tick_that_is_never_seen_is_no_latency() -> None:
     with pytest.raises(LookupError):
         seen((100, [50])).latencies(sent([50, 51]))
+
+
+def samples(*resident: int) -> list[Sample]:
+    return [Sample(float(at), held) for at, held in enumerate(resident)]
+
+
+def test_memory_that_rises_and_then_stays_does_not_grow() -> None:
+    assert growth(samples(1, 2, 3, 4, 100, 100, 100, 100)) == pytest.approx(0)
+
+
+def test_growth_is_of_the_second_half_as_a_share_of_its_mean() -> None:
+    assert growth(samples(0, 0, 0, 90, 100, 110)) == pytest.approx(0.2)
