@@ -1,6 +1,9 @@
 """``python -m bench replay``: the same jobs by kappa and by hand, a core each, results checked.
 
 ``python -m bench state``: memory and restart of a processor with a state per key, of many keys.
+``python -m bench latency``: from send to visible under ``kappa run``, beside a bare loop.
+``python -m bench scaling``: how fast ``kappa run`` catches up with one worker and with two.
+``python -m bench memory``: what a worker holds over many records, with the database paused.
 ``python -m bench nexmark``: an online auction's queries, each replayed on a core and checked.
 """
 
@@ -11,7 +14,7 @@ import json
 import os
 from dataclasses import asdict
 
-from bench import by_hand, orders, replay, stages, state, visits
+from bench import by_hand, latency, memory, orders, replay, scaling, stages, state, visits
 from bench.jobs import JOBS
 from bench.nexmark import measure as nexmark
 from bench.servers import REGISTRY_TOPIC
@@ -30,6 +33,15 @@ def main() -> None:
     elif options.command == "state":
         kept = state.measure(options.keys, options.core)
         print(json.dumps(asdict(kept), indent=2) if options.json else state.render(kept))
+    elif options.command == "latency":
+        took = latency.measure(options.rate, options.seconds, options.max_delay)
+        print(json.dumps(asdict(took), indent=2) if options.json else latency.render(took))
+    elif options.command == "scaling":
+        caught = scaling.measure(options.records)
+        print(json.dumps(asdict(caught), indent=2) if options.json else scaling.render(caught))
+    elif options.command == "memory":
+        held = memory.measure(options.records, options.pause)
+        print(json.dumps(asdict(held), indent=2) if options.json else memory.render(held))
     elif options.command == "nexmark":
         found = nexmark.measure(options.events, options.core)
         print(json.dumps(asdict(found), indent=2) if options.json else nexmark.render(found))
@@ -47,6 +59,18 @@ def _parser() -> argparse.ArgumentParser:
     keys.add_argument("--keys", type=int, default=visits.COUNT)
     auction = commands.add_parser("nexmark", help="measure the NEXMark queries and check them")
     auction.add_argument("--events", type=int, default=nexmark.EVENTS)
+    live = commands.add_parser("latency", help="measure from send to visible")
+    live.add_argument("--rate", type=int, default=latency.RATE, help="ticks per second")
+    live.add_argument("--seconds", type=int, default=latency.SECONDS)
+    live.add_argument("--max-delay", type=int, default=latency.MAX_DELAY_MS, help="in ms")
+    live.add_argument("--json", action="store_true")
+    workers = commands.add_parser("scaling", help="measure catching up with more workers")
+    workers.add_argument("--records", type=int, default=scaling.RECORDS)
+    workers.add_argument("--json", action="store_true")
+    long = commands.add_parser("memory", help="measure memory over many records and a pause")
+    long.add_argument("--records", type=int, default=memory.RECORDS)
+    long.add_argument("--pause", type=float, default=memory.PAUSE_S, help="in seconds")
+    long.add_argument("--json", action="store_true")
     for whole in (jobs, keys, auction):
         whole.add_argument("--core", type=int, default=max(os.sched_getaffinity(0)))
         whole.add_argument("--json", action="store_true")
@@ -75,4 +99,5 @@ def _stage(name: str, subject: str) -> dict[str, float]:
     return asdict(stages.decode(kafka, registry, subject, _DECODED))
 
 
-main()
+if __name__ == "__main__":  # a process that is spawned imports this module too
+    main()

@@ -69,6 +69,25 @@ def create(kafka: KafkaSettings, stream: Stream, count: int) -> None:
     print(f"published {count:,} records to {topic}, {rate:,.0f}/s", file=sys.stderr)
 
 
+def renew(kafka: KafkaSettings, stream: Stream) -> None:
+    """Makes the stream's topic without records, whatever it held."""
+    if held(kafka, stream.name) is not None:
+        delete(kafka, stream.name)
+    create(kafka, stream, 0)
+
+
+def delete(kafka: KafkaSettings, topic: str) -> None:
+    """Deletes the topic and waits until it is gone."""
+    config: Any = confluent_config(kafka)
+    admin = AdminClient(config)  # it must outlive what it was asked
+    admin.delete_topics([topic])[topic].result(_TIMEOUT_S)
+    deadline = time.monotonic() + _TIMEOUT_S
+    while held(kafka, topic) is not None:
+        if time.monotonic() > deadline:
+            raise TimeoutError(f"{topic} is still there")
+        time.sleep(_POLL_S)
+
+
 def _take_timestamps(kafka: KafkaSettings, topic: str) -> None:
     """Has the topic keep the timestamps its records come with, not the time they arrive."""
     kept = ConfigEntry(
