@@ -17,7 +17,7 @@ from kappa.runtime.standby import Relaying, relay
 
 SILENT_S = 60.0
 """A process that says nothing for so long hangs. Each says something every second or two."""
-GRACE_S = 9.0
+GRACE_S = 8.0
 """For a process to finish its batch, commit it and leave its group."""
 _FIRST_PAUSE_S, _LONGEST_PAUSE_S = 0.5, 20.0
 _END_S = 1.0
