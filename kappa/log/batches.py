@@ -66,12 +66,21 @@ class StoredBatch:
 
 @dataclass(frozen=True, slots=True)
 class Scan:
-    """What one fetch response says about ``[start_offset, next_offset)`` of a partition."""
+    """What fetch responses say about ``[start_offset, next_offset)`` of a partition."""
 
     start_offset: int
     next_offset: int
     batches: tuple[StoredBatch, ...]
     size_bytes: int
+
+    def followed_by(self, later: Scan) -> Scan:
+        """Both as one; ``later`` begins where this one ends."""
+        return Scan(
+            self.start_offset,
+            later.next_offset,
+            self.batches + later.batches,
+            self.size_bytes + later.size_bytes,
+        )
 
 
 def scan(

@@ -155,9 +155,10 @@ class Fetcher:
             for lane in self._lanes.values():
                 group.create_task(self._follow(lane))
 
-    def taken(self, partition: TopicPartition) -> None:
-        """Somebody took a delivered range: there is room for another."""
-        self._lanes[partition].slots.release()
+    def taken(self, partition: TopicPartition, ranges: int) -> None:
+        """Somebody took so many delivered ranges: there is room for as many more."""
+        for _ in range(ranges):
+            self._lanes[partition].slots.release()
 
     async def _follow(self, lane: _Lane) -> None:
         try:

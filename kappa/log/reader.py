@@ -23,6 +23,9 @@ from kappa.log.records import RawBatch, TopicPartition
 FETCH_BYTES = 4 * 1024 * 1024
 BUFFER_BYTES = 64 * 1024 * 1024
 PATIENCE_S = 60.0
+TOGETHER_BYTES = 256 * 1024
+"""Responses that wait are handed out as one up to this size: those of a live topic hold a few
+records each, and what is done with a batch costs the same for a few as for a thousand."""
 _CLOSE_S = 8.0
 
 
@@ -193,7 +196,10 @@ class LogReader:
     def _take(
         self, partition: TopicPartition, shelf: _Shelf, deadline: float | None
     ) -> Scan | None:
-        """Waits for a scan; what was fetched before a failure is handed out before it."""
+        """Waits for a scan, and takes small ones that wait too.
+
+        What was fetched before a failure is handed out before it.
+        """
         with self._changed:
             while not shelf.scans:
                 if shelf.finished:
@@ -207,7 +213,11 @@ class LogReader:
                     return None
                 self._changed.wait(wait_s)
             scanned = shelf.scans.popleft()
-        self._in_loop(self._fetcher.taken, partition)
+            taken = 1
+            while shelf.scans and scanned.size_bytes + shelf.scans[0].size_bytes <= TOGETHER_BYTES:
+                scanned = scanned.followed_by(shelf.scans.popleft())
+                taken += 1
+        self._in_loop(self._fetcher.taken, partition, taken)
         return scanned
 
     def _run(self) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from uuid import uuid4
 
 import psycopg
 import pytest
@@ -16,9 +17,9 @@ from tests.faults import Site, open_site
 
 
 @pytest.fixture(scope="session")
-def engine(stack: Stack, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Engine]:
+def engine(stack: Stack) -> Iterator[Engine]:
     """An engine on a migrated database that lives as long as the run."""
-    name = f"tables_{tmp_path_factory.getbasetemp().name.replace('-', '_')}_{id(stack):x}"
+    name = f"tables_{uuid4().hex}"
     with psycopg.connect(stack.postgres_url, autocommit=True) as connection:
         connection.execute(f'CREATE DATABASE "{name}"')
     engine = connect(make_conninfo(stack.postgres_url, dbname=name))

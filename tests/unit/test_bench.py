@@ -16,7 +16,7 @@ import polars as pl
 import pytest
 from confluent_kafka import Message
 
-from bench import orders, pinned, replay, state, transactions, verify, visits
+from bench import catch_up, orders, pinned, replay, state, ticks, transactions, verify, visits
 from bench.jobs import JOBS
 from bench.jobs.job import Arrived, Job
 from bench.orders import ORDERS
@@ -138,7 +138,8 @@ def test_the_processors_are_announced_where_the_children_look() -> None:
         name, _, version = entry.name.rpartition(".v")
         load(Plugin(name, int(version), entry.value, "kappa-bench", "0"))
         loaded.add(name)
-    assert loaded == {job.name for job in JOBS.values()} | {visits.Returns.name}
+    others = [visits.Returns, ticks.latest, catch_up.followed, *catch_up.SCALED.values()]
+    assert loaded == {each.name for each in [*JOBS.values(), *others]}
 
 
 def test_a_topic_with_fewer_records_has_a_name_of_its_own(monkeypatch: pytest.MonkeyPatch) -> None:

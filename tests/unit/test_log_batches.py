@@ -22,6 +22,12 @@ def bases(scanned: Scan) -> list[int]:
     return [stored.base_offset for stored in scanned.batches]
 
 
+def test_responses_one_after_the_other_say_what_one_would_have_said() -> None:
+    first, second = data(0, 2) + data(2, 3), data(5, 1) + marker(6, A, ABORT)
+    joined = scan(first, AT, 1, None, []).followed_by(scan(second, AT, 5, None, []))
+    assert joined == scan(first + second, AT, 1, None, [])
+
+
 def test_a_producer_is_dropped_from_its_first_aborted_offset_to_its_marker() -> None:
     # A A A | B B | . | A-abort | A A | B-commit
     # 0 1 2   3 4   5      6      7 8       9
