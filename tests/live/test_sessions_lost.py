@@ -1,0 +1,64 @@
+"""Sessions at the database that are ended, and a COMMIT that arrives when nobody waits for it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from functools import partial
+from threading import Event
+
+import pytest
+from psycopg.conninfo import make_conninfo
+
+from tests.faults import wait_until
+from tests.integration.postgres_proxy import CommitProxy
+from tests.live.invariants import check
+from tests.live.scenes import Scene
+
+TIMES = 3
+
+
+@pytest.fixture
+def released() -> Iterator[Event]:
+    """Set in the end in any case: a thread of the proxy waits for it."""
+    event = Event()
+    yield event
+    event.set()
+
+
+def hold(released: Event) -> None:
+    released.wait(90)
+
+
+def test_every_session_is_ended(scene: Callable[..., Scene]) -> None:
+    here = scene()
+    run = here.run()
+    here.publish()
+    here.catch_up()
+    for _ in range(TIMES):
+        here.publish()
+        here.site.query(
+            "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE pid <> pg_backend_pid()"
+            " AND datname = current_database() AND application_name = 'kappa'"
+        )
+        here.publish()
+        here.catch_up()
+    check(here)
+    assert run.running
+
+
+def test_a_commit_is_held_until_its_batch_was_run_again(
+    scene: Callable[..., Scene], released: Event
+) -> None:
+    """The session it belongs to was ended meanwhile, and it changes nothing any more."""
+    here = scene()
+    with CommitProxy(here.site.engine, after=f"{here.name}__v1".encode(), most=1) as proxy:
+        proxy.cut = partial(hold, released)
+        run = here.run(environment={"KAPPA_POSTGRES__URL": make_conninfo(proxy.url)})
+        here.publish()
+        wait_until("a COMMIT is held", lambda: proxy.cuts == 1)
+        here.publish()
+        here.catch_up()
+        released.set()
+        here.publish()
+        check(here)
+        assert run.running
