@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
-import getpass
-import socket
 from dataclasses import dataclass
 
 from kappa.config import Settings, require_postgres
 from kappa.errors import UnknownVersion
 from kappa.tables.bookkeeping import require_current
 from kappa.tables.engine import connect
-from kappa.versions import records
+from kappa.versions import records, timeline
 from kappa.versions.lifecycle import State
 from kappa.versions.promote import promote as swap
 
@@ -52,8 +50,7 @@ def promote(settings: Settings, name: str, version: int | None) -> PromotedVersi
             raise UnknownVersion(
                 f"no version of {name!r} has been built", hint=f"run 'kappa replay {name}' first"
             )
-        who = f"{getpass.getuser()}@{socket.gethostname()}"
-        done = swap(engine, name, chosen, who=who)
+        done = swap(engine, name, chosen, who=timeline.who())
     finally:
         engine.dispose()
     return PromotedVersion(

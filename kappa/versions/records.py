@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, fields
 from datetime import datetime
 from typing import Any
+from uuid import UUID
 
 import sqlalchemy as sa
 from sqlalchemy import Connection
@@ -16,6 +17,7 @@ from kappa.tables import bookkeeping
 from kappa.tables.document import from_document, to_document
 from kappa.tables.layout import Layout
 from kappa.tables.progress import PartitionProgress
+from kappa.versions import timeline
 from kappa.versions.lifecycle import State, check_transition
 
 _processor, _version = bookkeeping.processor, bookkeeping.version
@@ -38,7 +40,10 @@ class VersionRecord:
     Attributes:
         declaration: where its declaration was found (``object``), and its ``layout``.
         overrides: guards that were overridden for it, recorded for good.
+        accepted: other code that was accepted under its number: ``fingerprint`` before, ``who``,
+            ``at`` and the ``reason``.
         manifest: what its build read and made; None until it is built.
+        drains_until: while it drains, when it takes input again if nothing else happens.
     """
 
     processor: str
@@ -50,7 +55,9 @@ class VersionRecord:
     distribution: str | None
     distribution_version: str | None
     overrides: tuple[str, ...]
+    accepted: tuple[dict[str, Any], ...]
     manifest: dict[str, Any] | None
+    drains_until: datetime | None
     created_at: datetime
     ready_at: datetime | None
     retired_at: datetime | None
@@ -121,6 +128,7 @@ def create(
     distribution: str | None = None,
     distribution_version: str | None = None,
     overrides: Sequence[str] = (),
+    by: str | None = None,
 ) -> VersionRecord:
     """Records a version as building; one already recorded is returned as it is.
 
@@ -140,7 +148,9 @@ def create(
         "distribution_version": distribution_version,
         "overrides": list(overrides),
     }
-    conn.execute(insert(_version).values(values).on_conflict_do_nothing())
+    made = insert(_version).values(values).on_conflict_do_nothing().returning(_version.c.version)
+    if conn.scalar(made) is not None:
+        timeline.record(conn, processor, version, None, State.BUILDING, by=by or timeline.who())
     record = require(conn, processor, version)
     check_identity(record, fingerprint)
     return record
@@ -183,8 +193,20 @@ def hold(conn: Connection, processor: str, version: int) -> State:
     return State(state)
 
 
-def transition(conn: Connection, processor: str, version: int, to: State) -> State:
+def transition(
+    conn: Connection,
+    processor: str,
+    version: int,
+    to: State,
+    *,
+    by: str | None = None,
+    deployment_id: UUID | None = None,
+    detail: Mapping[str, object] | None = None,
+    drains_until: sa.ColumnElement[datetime] | None = None,
+) -> State:
     """Moves a version to another state, its row locked; returns the state it was in.
+
+    The step is added to its timeline. ``by`` is who does it: this process's user if not given.
 
     Raises:
         UnknownVersion: it is not recorded.
@@ -192,10 +214,20 @@ def transition(conn: Connection, processor: str, version: int, to: State) -> Sta
     """
     now = hold(conn, processor, version)
     check_transition(processor, version, now, to)
-    values: dict[str, Any] = {"state": to.value}
+    values: dict[str, Any] = {"state": to.value, "drains_until": drains_until}
     if to is State.RETIRED:
         values["retired_at"] = sa.func.now()
     conn.execute(sa.update(_version).where(_is(processor, version)).values(values))
+    timeline.record(
+        conn,
+        processor,
+        version,
+        now,
+        to,
+        by=by or timeline.who(),
+        deployment_id=deployment_id,
+        detail=detail,
+    )
     return now
 
 
@@ -259,4 +291,5 @@ def _record(row: sa.RowMapping) -> VersionRecord:
     values = dict(row)
     values["state"] = State(values["state"])
     values["overrides"] = tuple(values["overrides"])
+    values["accepted"] = tuple(values["accepted"])
     return VersionRecord(**values)

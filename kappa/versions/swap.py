@@ -50,8 +50,8 @@ def run(conn: Connection, swap: Swap) -> tuple[Position, ...] | None:
     serving = None
     if active is not None:
         serving = records.require(conn, swap.processor, active).layout
-        records.transition(conn, swap.processor, active, State.STANDBY)
-    records.transition(conn, swap.processor, swap.version, State.SERVING)
+        _step(conn, swap, active, State.STANDBY)
+    _step(conn, swap, swap.version, State.SERVING)
     handover.hand_over(conn, serving, record.layout)
     _activate(conn, swap)
     _record(conn, swap, green)
@@ -106,6 +106,12 @@ def _read_served(conn: Connection, processor: str) -> tuple[Position, ...]:
         ).where(_served.c.processor == processor)
     )
     return tuple(Position(*row) for row in rows)
+
+
+def _step(conn: Connection, swap: Swap, version: int, to: State) -> None:
+    records.transition(
+        conn, swap.processor, version, to, by=swap.who, deployment_id=swap.deployment_id
+    )
 
 
 def _activate(conn: Connection, swap: Swap) -> None:
