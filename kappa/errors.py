@@ -44,6 +44,10 @@
     │   ├── StateSchemaChanged     what is stored of keys cannot be read with this declaration
     │   ├── IllegalTransition      not allowed in the version's present state
     │   ├── NotCaughtUp            behind what readers have already seen
+    │   ├── SourceDropped          readers have seen a topic that it does not read
+    │   ├── DrainExpired           not caught up in the time the old version may wait
+    │   ├── OldSnapshot            a reader's snapshot is older than the version
+    │   ├── StillNeeded            what is to be dropped is in use, or may be soon
     │   ├── ViewIncompatible       the view's columns would change under its readers
     │   └── Fenced                 somebody else has claimed the partition since
     ├── ReplayError
@@ -254,6 +258,22 @@ class IllegalTransition(VersionError):
 
 
 class NotCaughtUp(VersionError):
+    pass
+
+
+class SourceDropped(VersionError):
+    pass
+
+
+class DrainExpired(VersionError):
+    pass
+
+
+class OldSnapshot(VersionError):
+    pass
+
+
+class StillNeeded(VersionError):
     pass
 
 

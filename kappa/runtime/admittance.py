@@ -14,7 +14,7 @@ from kappa.runtime.checks import check_partitions, check_positions, unread
 from kappa.runtime.pulse import Note
 from kappa.tables import progress
 from kappa.tables.progress import NewPartition, PartitionProgress
-from kappa.versions import records
+from kappa.versions import drain, records, timeline
 from kappa.versions.lifecycle import State
 
 
@@ -23,7 +23,7 @@ class Departed(Exception):
 
 
 def takes_input(engine: Engine, assembly: Assembly) -> bool:
-    """Whether the version may read on; one that is draining may not, for now.
+    """Whether the version may read on; one that is draining may not, until its time is over.
 
     Raises:
         Departed: it is retired.
@@ -32,6 +32,9 @@ def takes_input(engine: Engine, assembly: Assembly) -> bool:
     name, version = assembly.name, assembly.version
     with engine.connect() as connection:
         state = records.require(connection, name, version).state
+    if state is State.DRAINING:
+        with engine.begin() as connection:
+            return drain.expire(connection, name, version, by=timeline.who())
     if state is State.RETIRED:
         raise Departed
     if state in (State.BUILDING, State.FAILED):
@@ -39,7 +42,7 @@ def takes_input(engine: Engine, assembly: Assembly) -> bool:
             f"{name} version {version} is {state.value}, not built",
             hint=f"kappa replay {name} --version {version}",
         )
-    return state is not State.DRAINING
+    return True
 
 
 def registered_positions(

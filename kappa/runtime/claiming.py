@@ -11,6 +11,7 @@ from kappa.errors import Deadlock, LockTimeout
 from kappa.tables import progress, recovery
 from kappa.tables.engine import set_lock_timeout
 from kappa.tables.progress import Claimed, Partition
+from kappa.versions.drain import require_input
 
 _LOCK_TIMEOUT_MS = 1_000
 """A checkpoint takes less; a paused worker would hold its rows for ever."""
@@ -37,12 +38,16 @@ def claim(
 
     Raises:
         UnknownVersion: a partition is not registered.
+        Fenced: the version is draining, or retired.
         LockTimeout: somebody else holds the rows, again and again.
     """
     try:
         with engine.begin() as connection:
             set_lock_timeout(connection, _LOCK_TIMEOUT_MS)
-            return progress.claim(connection, processor, version, partitions, owner)
+            claimed = progress.claim(connection, processor, version, partitions, owner)
+            # Looked at with the rows locked: a drain that begins later raises our epochs.
+            require_input(connection, processor, version)
+            return claimed
     except LockTimeout:
         with engine.begin() as connection:
             recovery.terminate_owners(connection, processor, version, partitions)

@@ -9,13 +9,24 @@ from __future__ import annotations
 import os
 import socket
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, replace
 
 from sqlalchemy import Connection, Engine
 
 from kappa.config import require_kafka, require_postgres
-from kappa.errors import IllegalTransition, TopicRecreated
+from kappa.errors import (
+    BrokerUnavailable,
+    DatabaseUnavailable,
+    Fenced,
+    IllegalTransition,
+    KappaError,
+    RegistryUnavailable,
+    TopicRecreated,
+    WorkerDied,
+)
+from kappa.failpoints import reach
 from kappa.log.history import topic_history
 from kappa.runtime.assembly import Assembly
 from kappa.runtime.job import Job, Report, Rhythm
@@ -78,16 +89,51 @@ def execute(
         plan = registered(plan)
         with engine.begin() as connection:
             begin(connection, plan)
+        reach("version_created")
         jobs = _jobs(plan, workers, batch_size, rate_limit)
-        if jobs:
-            run_jobs(jobs, plan.assembly, plan.registry, listen)
-        check_history_after(plan)
-        seconds = time.monotonic() - began
-        state, rows = finish(engine, plan, seconds)
+        with failing(engine, plan):
+            if jobs:
+                run_jobs(jobs, plan.assembly, plan.registry, listen)
+            check_history_after(plan)
+            seconds = time.monotonic() - began
+            state, rows = finish(engine, plan, seconds)
+        reach("version_finished")
     finally:
         engine.dispose()
     seconds = time.monotonic() - began
     return Finished(state, total, rows, seconds, (*plan.warnings, *outlasted(plan, seconds)))
+
+
+_NO_FAULT_OF_THE_BUILD = (
+    BrokerUnavailable,
+    DatabaseUnavailable,
+    Fenced,
+    RegistryUnavailable,
+    WorkerDied,
+)
+"""After these the build is where it was, and goes on when it is run again."""
+
+
+@contextmanager
+def failing(engine: Engine, plan: Plan) -> Iterator[None]:
+    """A build that ends in the block with an error that stays becomes ``failed``, and says why."""
+    try:
+        yield
+    except _NO_FAULT_OF_THE_BUILD:
+        raise
+    except KappaError as error:
+        if plan.building:
+            with suppress(KappaError):  # what went wrong first is what counts
+                _fail(engine, plan, error)
+        raise
+
+
+def _fail(engine: Engine, plan: Plan, error: KappaError) -> None:
+    name, version = plan.assembly.name, plan.assembly.version
+    why = {"error": type(error).__name__, "message": str(error)}
+    with engine.begin() as connection:
+        if records.hold(connection, name, version) is State.BUILDING:
+            records.transition(connection, name, version, State.FAILED, detail=why)
 
 
 def owner() -> str:
@@ -120,7 +166,7 @@ def begin(connection: Connection, plan: Plan) -> None:
     if plan.state is None:
         _create(connection, plan)
     elif plan.state is State.FAILED:
-        records.transition(connection, name, version, State.BUILDING)
+        records.resume(connection, name, version)
     if plan.state is not None and plan.overridden:
         records.add_overrides(connection, name, version, plan.overridden)
     _register(connection, plan)
@@ -219,6 +265,8 @@ def finish(engine: Engine, plan: Plan, seconds: float) -> tuple[State, int]:
         reached = progress.read(connection, assembly.name, assembly.version)
         _check_reached(reached, assembly)
         rows = build.finish(connection, assembly.layout, assembly.bound.remerge)
+        if plan.building and state is State.FAILED:  # by another process that shares the replay
+            state = records.resume(connection, assembly.name, assembly.version)
         if plan.building and state is State.BUILDING:
             records.make_ready(
                 connection,

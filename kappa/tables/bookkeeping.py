@@ -259,13 +259,14 @@ history = Table(
     "kappa_history",
     metadata,
     Column("deployment_id", Uuid, primary_key=True),
-    Column("processor", Text, nullable=False),
+    Column("processor", Text, primary_key=True),
     Column("action", Text, nullable=False),
     Column("from_version", Integer),
     Column("to_version", Integer),
     Column("who", Text, nullable=False),
     Column("at", DateTime(timezone=True), nullable=False, server_default=func.now()),
     Column("offsets", JSONB, nullable=False),
+    Column("detail", JSONB, nullable=False, server_default=text("'{}'::jsonb")),
     ForeignKeyConstraint(["processor"], ["kappa_processor.name"]),
 )
 """What was done to which view, by whom, at which offsets. Written in the same transaction."""

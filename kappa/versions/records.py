@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, fields
-from datetime import datetime
+from datetime import UTC, datetime
 from typing import Any
 from uuid import UUID
 
@@ -40,8 +40,8 @@ class VersionRecord:
     Attributes:
         declaration: where its declaration was found (``object``), and its ``layout``.
         overrides: guards that were overridden for it, recorded for good.
-        accepted: other code that was accepted under its number: ``fingerprint`` before, ``who``,
-            ``at`` and the ``reason``.
+        accepted: other code that was accepted under its number: the fingerprint ``before`` and
+            since, ``who``, ``at`` and the ``reason``.
         manifest: what its build read and made; None until it is built.
         drains_until: while it drains, when it takes input again if nothing else happens.
     """
@@ -231,11 +231,50 @@ def transition(
     return now
 
 
+def resume(conn: Connection, processor: str, version: int) -> State:
+    """Goes on with a build that failed, unless somebody else has already; returns its state."""
+    now = hold(conn, processor, version)
+    if now is not State.FAILED:
+        return now
+    transition(conn, processor, version, State.BUILDING)
+    return State.BUILDING
+
+
 def add_overrides(conn: Connection, processor: str, version: int, lines: Sequence[str]) -> None:
     """Records guards that were overridden for a version that exists already, for good."""
     added = sa.type_coerce(list(lines), _version.c.overrides.type)
     overrides = _version.c.overrides.op("||")(added)
     conn.execute(sa.update(_version).where(_is(processor, version)).values(overrides=overrides))
+
+
+def accept(
+    conn: Connection, processor: str, version: int, fingerprint: str, *, reason: str, who: str
+) -> None:
+    """Lets code with another fingerprint go on under the version's number; recorded for good.
+
+    Raises:
+        UnknownVersion: it is not recorded.
+        IllegalTransition: it is retired.
+    """
+    if hold(conn, processor, version) is State.RETIRED:
+        raise IllegalTransition(
+            f"{processor} version {version} is retired",
+            hint="numbers are never used again: declare a new version",
+        )
+    before = require(conn, processor, version).fingerprint
+    entry = {
+        "before": before,
+        "fingerprint": fingerprint,
+        "reason": reason,
+        "who": who,
+        "at": datetime.now(UTC).isoformat(timespec="seconds"),
+    }
+    added = sa.type_coerce([entry], _version.c.accepted.type)
+    conn.execute(
+        sa.update(_version)
+        .where(_is(processor, version))
+        .values(fingerprint=fingerprint, accepted=_version.c.accepted.op("||")(added))
+    )
 
 
 def make_ready(

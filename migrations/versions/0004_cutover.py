@@ -16,6 +16,12 @@ def upgrade() -> None:
         sa.Column("accepted", JSONB, nullable=False, server_default=sa.text("'[]'::jsonb")),
     )
     op.add_column("kappa_version", sa.Column("drains_until", sa.DateTime(timezone=True)))
+    op.add_column(
+        "kappa_history",
+        sa.Column("detail", JSONB, nullable=False, server_default=sa.text("'{}'::jsonb")),
+    )
+    op.drop_constraint("kappa_history_pkey", "kappa_history")
+    op.create_primary_key("kappa_history_pkey", "kappa_history", ["deployment_id", "processor"])
     op.create_table(
         "kappa_transition",
         sa.Column("id", sa.BigInteger, sa.Identity(always=True), primary_key=True),

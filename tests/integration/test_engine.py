@@ -185,7 +185,7 @@ def test_batch_size_workers_and_catching_up_change_no_bit(
         forget(database, shop)
         rebuild(settings, shop, batch_size=batch_size, workers=workers)
         assert contents(database, shop) == caught_up
-    promote(settings, shop.processor, None)
+    promote(settings, {shop.processor: None})
     with psycopg.connect(database) as connection:
         shown = connection.execute(f"SELECT count(*) FROM {shop.processor}").fetchone()
     assert shown == (len(caught_up[f"{shop.processor}__v1"]),)
