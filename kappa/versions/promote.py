@@ -155,6 +155,7 @@ class _Promotion:
         self._behind = 0
         self._reached = -1
         self._gained_at = time.monotonic()
+        self._has_gained = False
 
     def run(self) -> Promoted:
         """The whole of it; whatever happens, nothing drains afterwards."""
@@ -221,7 +222,7 @@ class _Promotion:
             )
         if reached > self._reached:
             if self._reached >= 0:
-                self._gained_at = time.monotonic()
+                self._has_gained, self._gained_at = True, time.monotonic()
             self._reached = reached
         return time.monotonic() - self._gained_at < self._persistence.idle_s
 
@@ -241,8 +242,11 @@ class _Promotion:
         self._drained_at = time.monotonic()
 
     def _is_drain_due(self) -> bool:
+        """Whether trying has not been enough, and somebody reads who could use the time."""
         after = self._persistence.drain_after
-        return self._drained_at is None and after is not None and self._behind >= after
+        if self._drained_at is not None or after is None or not self._has_gained:
+            return False
+        return self._behind >= after
 
     def _is_drained_too_long(self) -> bool:
         since = self._drained_at
