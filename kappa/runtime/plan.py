@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from collections.abc import Callable
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
+from functools import partial
 
 from kappa import plugins
 from kappa.config import Settings, require_kafka, require_postgres
+from kappa.errors import KappaError
 from kappa.log.history import TopicHistory, require_complete, topic_history
 from kappa.registry.topic import TopicRegistry
 from kappa.runtime.assembly import Assembly, assemble, registry_of
@@ -73,7 +76,29 @@ def plan(
     """Looks at everything a replay needs and refuses what cannot end well.
 
     Raises:
-        KappaError: any of the refusals of a replay.
+        KappaError: the first of the refusals.
+    """
+    planned, refusals = examine(
+        settings, name, version, allow_truncated=allow_truncated, allow_derived=allow_derived
+    )
+    for refusal in refusals:
+        raise refusal
+    return planned
+
+
+def examine(
+    settings: Settings,
+    name: str,
+    version: int | None,
+    *,
+    allow_truncated: bool = False,
+    allow_derived: bool = False,
+) -> tuple[Plan, tuple[KappaError, ...]]:
+    """The plan, and everything that speaks against it.
+
+    Raises:
+        KappaError: what keeps it from being looked at: no such processor, topic or schema, no
+            server, a declaration that does not fit.
     """
     loaded = plugins.load(plugins.find(name, version))
     history = topic_history(require_kafka(settings), loaded.declaration.source.topic)
@@ -87,23 +112,29 @@ def plan(
             found = progress.read(connection, assembly.name, assembly.version)
     finally:
         engine.dispose()
-    overridden = require_complete(
-        unread(found, history),
-        accept_compacted=assembly.accepts_compacted,
-        allow_truncated=allow_truncated,
+    judge = _Judge()
+    overridden = judge.overridden(
+        partial(
+            require_complete,
+            unread(found, history),
+            accept_compacted=assembly.accepts_compacted,
+            allow_truncated=allow_truncated,
+        )
     )
     if record is None:
-        overridden += require_original(registry, assembly.topic, allow_derived=allow_derived)
-        check_outputs(require_kafka(settings), registry, assembly.layout)
+        overridden += judge.overridden(
+            partial(require_original, registry, assembly.topic, allow_derived=allow_derived)
+        )
+        judge.passes(partial(check_outputs, require_kafka(settings), registry, assembly.layout))
     else:
-        records.check_identity(record, assembly.fingerprint)
-        check_state(record.layout, assembly.layout)
+        judge.passes(partial(records.check_identity, record, assembly.fingerprint))
+        judge.passes(partial(check_state, record.layout, assembly.layout))
         # Its tables are as they were made, perhaps by an older kappa with other columns.
         assembly = replace(assembly, layout=record.layout)
-        check_positions(found, history)
-        check_partitions(found, history, keyed=assembly.bound.keyed)
+        judge.passes(partial(check_positions, found, history))
+        judge.passes(partial(check_partitions, found, history, keyed=assembly.bound.keyed))
     building = record is None or record.state in (State.BUILDING, State.FAILED)
-    return Plan(
+    planned = Plan(
         settings=settings,
         registry=registry,
         assembly=assembly,
@@ -115,6 +146,29 @@ def plan(
         overridden=overridden,
         warnings=_warnings(history),
     )
+    return planned, tuple(judge.refusals)
+
+
+@dataclass(frozen=True)
+class _Judge:
+    """Asks one guard after the other and keeps what they object."""
+
+    refusals: list[KappaError] = field(default_factory=list)
+
+    def passes(self, guard: Callable[[], object]) -> None:
+        """Asks a guard that only objects."""
+        try:
+            guard()
+        except KappaError as error:
+            self.refusals.append(error)
+
+    def overridden(self, guard: Callable[[], tuple[str, ...]]) -> tuple[str, ...]:
+        """Asks a guard that can be overridden: what was."""
+        try:
+            return guard()
+        except KappaError as error:
+            self.refusals.append(error)
+            return ()
 
 
 def _age_s(record: VersionRecord) -> float:

@@ -140,7 +140,10 @@ def test_a_dry_run_says_what_it_would_read_and_writes_nothing(
 ) -> None:
     done = kappa("replay", shop.processor, "--dry-run", "--json")
     assert done.code == 0, done.err
-    assert (done.json["state"], done.json["records"]) == ("new", COUNT)
+    assert (done.json["plan"]["state"], done.json["plan"]["records"]) == ("new", COUNT)
+    assert done.json["bytes"] > 0
+    assert len(done.json["schema_ids"]) == 1
+    assert (done.json["seconds"], done.json["disk_bytes"]) == (None, None), "nothing was built yet"
     with psycopg.connect(database) as connection:
         rows = connection.execute("SELECT count(*) FROM kappa_version").fetchone()
     assert rows == (0,)
