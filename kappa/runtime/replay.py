@@ -36,7 +36,7 @@ from kappa.runtime.pool import run_jobs
 from kappa.tables import build, progress
 from kappa.tables.engine import connect
 from kappa.tables.progress import NewPartition, PartitionProgress
-from kappa.versions import records
+from kappa.versions import drain, records, timeline
 from kappa.versions.lifecycle import State
 
 DEFAULT_BATCH_SIZE = 1_000_000
@@ -167,6 +167,8 @@ def begin(connection: Connection, plan: Plan) -> None:
         _create(connection, plan)
     elif plan.state is State.FAILED:
         records.resume(connection, name, version)
+    elif plan.state is State.DRAINING:  # since a promote that was cut short, perhaps
+        drain.expire(connection, name, version, by=timeline.who())
     if plan.state is not None and plan.overridden:
         records.add_overrides(connection, name, version, plan.overridden)
     _register(connection, plan)

@@ -7,19 +7,23 @@ status 1 if ever not exactly one version served, or if anything was left half do
 from __future__ import annotations
 
 import argparse
+import itertools
+import json
 import multiprocessing
 import random
 import sys
 import tempfile
+import threading
 import time
 from collections import Counter
-from contextlib import ExitStack
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
-from multiprocessing.queues import Queue
+from multiprocessing.context import SpawnProcess
 from pathlib import Path
-from typing import Any
 
 import pytest
+import sqlalchemy as sa
 
 from kappa.config import Settings
 from kappa.errors import DatabaseUnavailable, KappaError
@@ -41,6 +45,8 @@ VERSIONS = 80
 NEAR = 4
 """Commands are about this many of the lowest versions that are not retired."""
 SEED = 7
+KILL_EVERY_S = 4.0
+READ_EVERY_S, READ_S = 5.0, 1.0
 HASTY = Persistence(deadline_s=2, idle_s=0.3, drain_after=2, drain_s=0.5)
 
 CODE = """
@@ -67,6 +73,7 @@ class Report:
 
     done: Counter[str] = field(default_factory=Counter)
     refused: Counter[str] = field(default_factory=Counter)
+    killed: int = 0
     looks: int = 0
     swaps: int = 0
     breaks: list[str] = field(default_factory=list)
@@ -76,6 +83,7 @@ class Report:
         lines = {
             "done": dict(sorted(self.done.items())),
             "refused": dict(sorted(self.refused.items())),
+            "killed": self.killed,
             "swaps": self.swaps,
             "looks": f"{self.looks:,}",
             "breaks": len(self.breaks),
@@ -84,8 +92,10 @@ class Report:
         return "\n".join([*text, *(f"  {one}" for one in self.breaks[:20])])
 
 
-def act(settings: Settings, name: str, seconds: float, seed: int, told: Queue[Any]) -> None:
-    """Issues random commands for so long; tells of each how it ended. For a process of its own."""
+def act(settings: Settings, name: str, seconds: float, seed: int, told: Path) -> None:
+    """Issues random commands for so long; writes down how each ended. For a process of its own,
+    which may be killed at any time.
+    """
     dice = random.Random(seed)
     until = time.monotonic() + seconds
     retired: set[int] = set()
@@ -97,17 +107,22 @@ def act(settings: Settings, name: str, seconds: float, seed: int, told: Queue[An
         ]
         try:
             _do(what, settings, name, version)
-            told.put((what, None))
+            _tell(told, what, None)
             if what in ("retire", "abort"):
                 retired.add(version)
         except KappaError as error:
             if "is retired" in error.message:
                 retired.add(version)
             unclear = isinstance(error, DatabaseUnavailable) or not error.message
-            told.put((what, type(error).__name__ + (" !" if unclear else "")))
+            _tell(told, what, type(error).__name__ + (" !" if unclear else ""))
         except BaseException as error:  # a bug; told, so that it is seen
-            told.put((what, f"{error!r} !"))
+            _tell(told, what, f"{error!r} !")
             raise
+
+
+def _tell(told: Path, what: str, error: str | None) -> None:
+    with told.open("a") as file:
+        file.write(json.dumps([what, error]) + "\n")
 
 
 def _do(what: str, settings: Settings, name: str, version: int) -> None:
@@ -134,10 +149,15 @@ def _do(what: str, settings: Settings, name: str, version: int) -> None:
 
 
 class Chaos:
-    """One chaos at a site."""
+    """One chaos at a site.
 
-    def __init__(self, site: Site) -> None:
+    Every KILL_EVERY_S a process is killed and another takes its place; every READ_EVERY_S a reader
+    keeps the view's lock for a while.
+    """
+
+    def __init__(self, site: Site, directory: Path) -> None:
         self._site = site
+        self._directory = directory
         self._topic = site.topic(PARTITIONS)
         self._schema_id = site.schema_id(self._topic)
         self._seed = 100
@@ -145,33 +165,43 @@ class Chaos:
             CODE, self._topic, [f"v{number}" for number in range(1, VERSIONS + 1)]
         )
         self.report = Report()
+        self._seen = 0
 
     def run(self, seconds: float, processes: int = PROCESSES) -> Report:
         """The whole of it."""
         self._publish(300)
         _do("replay", self._site.settings, self.name, 1)
         _do("promote", self._site.settings, self.name, 1)
+        until = time.monotonic() + seconds
         context = multiprocessing.get_context("spawn")
-        told: Queue[Any] = context.Queue()
-        with pytest.MonkeyPatch.context() as patch:
+        numbers = itertools.count(SEED)
+
+        def start() -> SpawnProcess:
+            left = until - time.monotonic()
+            number = next(numbers)
+            told = self._directory / f"chaos-{number}.jsonl"
+            args = (self._site.settings, self.name, left, number, told)
+            process = context.Process(target=act, args=args)
+            process.start()
+            return process
+
+        with pytest.MonkeyPatch.context() as patch, _long_reader(self._site, self.name):
             patch.setenv("PYTHONPATH", str(self._site.plugins))
-            workers = [
-                context.Process(
-                    target=act,
-                    args=(self._site.settings, self.name, seconds, SEED + number, told),
-                )
-                for number in range(processes)
-            ]
-            for worker in workers:
-                worker.start()
-        while any(worker.is_alive() for worker in workers) or not told.empty():
-            self._look()
-            if self.report.looks % 20 == 0:
-                self._publish(3)
-            self._hear(told)
+            workers = [start() for _ in range(processes)]
+            kill_at = time.monotonic() + KILL_EVERY_S
+            while any(worker.is_alive() for worker in workers):
+                self._look()
+                if self.report.looks % 20 == 0:
+                    self._publish(3)
+                if kill_at < time.monotonic() < until - KILL_EVERY_S:
+                    kill_at += KILL_EVERY_S
+                    workers[0].kill()
+                    workers[0].join()
+                    self.report.killed += 1
+                    workers = [*workers[1:], start()]
         for worker in workers:
             worker.join()
-        self._hear(told)
+        self._hear()
         self._judge()
         return self.report
 
@@ -183,20 +213,25 @@ class Chaos:
             (good(self._schema_id, n % PARTITIONS, one) for n, one in enumerate(made)),
         )
 
-    def _hear(self, told: Queue[Any]) -> None:
-        while not told.empty():
-            what, error = told.get()
-            if error is None:
-                self.report.done[what] += 1
-            else:
-                self.report.refused[error] += 1
-                if error.endswith("!"):
-                    self.report.breaks.append(f"{what}: {error}")
+    def _hear(self) -> None:
+        for told in self._directory.glob("chaos-*.jsonl"):
+            for line in told.read_text().splitlines():
+                what, error = json.loads(line)
+                if error is None:
+                    self.report.done[what] += 1
+                else:
+                    self.report.refused[error] += 1
+                    if error.endswith("!"):
+                        self.report.breaks.append(f"{what}: {error}")
 
     def _look(self) -> None:
         """One snapshot: one version serves, and it is the one that the view selects from."""
-        ((active, serving, shown),) = self._site.query(_LOOK, name=self.name)
+        look = _LOOK.format(view=self.name)
+        ((active, serving, shown, counted),) = self._site.query(look, name=self.name)
         self.report.looks += 1
+        if counted < self._seen:
+            self.report.breaks.append(f"{counted} readings are shown, after {self._seen}")
+        self._seen = counted
         if serving != [active] or shown != [f"{self.name}__v{active}"]:
             self.report.breaks.append(f"active {active}, serving {serving}, shown {shown}")
 
@@ -229,8 +264,26 @@ class Chaos:
             self.report.breaks.append(
                 f"version {record.version} is {record.state.value}, its table there: {there}"
             )
-        if record.state is State.DRAINING:
-            self.report.breaks.append(f"version {record.version} drains still")
+
+
+@contextmanager
+def _long_reader(site: Site, view: str) -> Iterator[None]:
+    """Now and then a transaction reads the view and idles, as people's do."""
+    over = threading.Event()
+
+    def read() -> None:
+        while not over.wait(READ_EVERY_S):
+            with site.engine.connect() as connection:
+                connection.execute(sa.text(f"SELECT count(*) FROM {view}"))
+                over.wait(READ_S)
+
+    thread = threading.Thread(target=read)
+    thread.start()
+    try:
+        yield
+    finally:
+        over.set()
+        thread.join()
 
 
 _LOOK = """
@@ -243,7 +296,8 @@ SELECT active_version,
    JOIN pg_class AS source ON source.oid = pg_depend.refobjid
    WHERE pg_depend.classid = 'pg_rewrite'::regclass
      AND pg_depend.refclassid = 'pg_class'::regclass
-     AND view.relname = :name AND source.relkind = 'r' AND source.relname <> 'kappa_finality')
+     AND view.relname = :name AND source.relkind = 'r' AND source.relname <> 'kappa_finality'),
+  (SELECT coalesce(sum(readings), 0) FROM {view})
 FROM kappa_processor WHERE name = :name
 """
 
@@ -257,7 +311,7 @@ def main() -> int:
     with ExitStack() as stack:
         made = stack.enter_context(tempfile.TemporaryDirectory(prefix="kappa-chaos-"))
         site = stack.enter_context(soak_site(Path(made)))
-        report = Chaos(site).run(options.seconds, options.processes)
+        report = Chaos(site, Path(made)).run(options.seconds, options.processes)
     print(report.render())
     return 1 if report.breaks else 0
 
