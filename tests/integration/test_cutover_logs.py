@@ -7,7 +7,7 @@ from confluent_kafka.admin import NewPartitions
 
 from kappa.errors import NotCaughtUp, TopicRecreated
 from kappa.operations.promote import Persistence, promote
-from tests.faults import Site
+from tests.faults import Site, wait_until
 from tests.integration.kafka_scenes import admin, producer
 from tests.integration.test_promote import active
 from tests.readings import TOTALS, good, readings
@@ -91,7 +91,7 @@ def test_a_partition_added_since_must_be_read_by_both(site: Site) -> None:
     client = admin(site.kafka)
     for future in client.create_partitions([NewPartitions(topic, 3)]).values():
         future.result(30)
-    publish(site, topic, 9, partitions=3)
+    publish(site, topic, 9, partitions=3, linger_ms=0)  # by one that knows it
     site.replay(name, version=1)
     promote(site.settings, {name: 1}, persistence=IMPATIENT)
     with pytest.raises(NotCaughtUp):
@@ -106,10 +106,10 @@ def test_a_topic_made_anew_is_no_way_forward(site: Site) -> None:
     publish(site, topic, 6)
     site.replay(name, version=1)
     promote(site.settings, {name: 1}, persistence=IMPATIENT)
-    for future in admin(site.kafka).delete_topics([topic]).values():
+    client = admin(site.kafka)
+    for future in client.delete_topics([topic]).values():
         future.result(30)
-    while topic in admin(site.kafka).list_topics(timeout=10).topics:
-        continue
+    wait_until("it is gone", lambda: topic not in client.list_topics(timeout=10).topics)
     site.create(topic, 2)
     publish(site, topic, 40)
     site.replay(name, version=2)
