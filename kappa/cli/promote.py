@@ -86,7 +86,13 @@ def command(
     if only_plan:
         emit(plan(settings, versions, options=options), as_json=as_json, render=_render_plan)
         return
-    done = promote(settings, versions, options=options, persistence=persistence(timeout, drain))
+    done = promote(
+        settings,
+        versions,
+        options=options,
+        persistence=persistence(timeout, drain),
+        on_wait=waiting,
+    )
     emit(done, as_json=as_json, render=render)
 
 
@@ -112,6 +118,11 @@ def persistence(timeout_s: float, drain_s: float) -> Persistence:
     if not drain_s:
         return Persistence(deadline_s=timeout_s, drain_after=None)
     return Persistence(deadline_s=timeout_s, drain_s=drain_s)
+
+
+def waiting(said: str) -> None:
+    """Tells a person why it takes a while."""
+    err().print(f"waiting: {said}", markup=False)
 
 
 def render(done: Changed) -> None:

@@ -15,6 +15,7 @@ from kappa.cli.promote import (
     Timeout,
     persistence,
     render,
+    waiting,
 )
 from kappa.operations.promote import Options, rollback
 
@@ -39,5 +40,6 @@ def command(
         tuple(dict.fromkeys(names)),
         options=Options(recreate=recreate, ignore_snapshots=ignore_snapshots),
         persistence=persistence(timeout, drain),
+        on_wait=waiting,
     )
     emit(done, as_json=as_json, render=render)

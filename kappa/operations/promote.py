@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 
@@ -100,8 +100,11 @@ def promote(
     *,
     options: Options = _NOTHING_SPECIAL,
     persistence: Persistence = _PATIENT,
+    on_wait: Callable[[str], None] = lambda said: None,
 ) -> Changed:
     """Moves the views of all these processors, each to the version given or to its highest.
+
+    ``on_wait`` hears what is waited for.
 
     Raises:
         KappaError: see kappa.versions.promote.promote.
@@ -134,6 +137,7 @@ def rollback(
     *,
     options: Options = _NOTHING_SPECIAL,
     persistence: Persistence = _PATIENT,
+    on_wait: Callable[[str], None] = lambda said: None,
 ) -> Changed:
     """Moves the views back to the versions that served before, by the same rules as a promote.
 
@@ -152,6 +156,7 @@ def rollback(
             action=Action.ROLLBACK,
             options=options,
             persistence=persistence,
+            listener=on_wait,
         )
     return _changed(done)
 

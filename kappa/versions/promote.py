@@ -10,7 +10,7 @@ again; where the new one never gets ahead of the old, the old one takes no more 
 from __future__ import annotations
 
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from uuid import UUID, uuid4
 
@@ -24,13 +24,12 @@ from kappa.errors import (
     KappaError,
     LockTimeout,
     NotCaughtUp,
-    OldSnapshot,
 )
 from kappa.failpoints import reach
-from kappa.tables import snapshots
 from kappa.versions import drain, preflight
 from kappa.versions.deployment import Action, Deployment, Moved, Options
 from kappa.versions.drain import Drain
+from kappa.versions.old_readers import outlast
 from kappa.versions.outcome import settle
 from kappa.versions.preflight import Examined
 from kappa.versions.swap import read_positions, run
@@ -92,10 +91,12 @@ def promote(
     options: Options = _NOTHING_SPECIAL,
     persistence: Persistence = PATIENT,
     deployment_id: UUID | None = None,
+    listener: Callable[[str], None] = lambda said: None,
 ) -> Promoted:
     """Makes these versions, by processor, the ones the views select from: all of them or none.
 
     A view is created at its first promote. A COMMIT without an answer is settled by the history.
+    ``listener`` hears what is waited for, once for each reason.
 
     Raises:
         UnknownVersion: it was never built.
@@ -127,7 +128,7 @@ def promote(
             for one in found
         )
         return Promoted(moves, None, 0, False)
-    return _Promotion(engine, deployment, persistence).run()
+    return _Promotion(engine, deployment, persistence, listener).run()
 
 
 def examine(engine: Engine, versions: Mapping[str, int], options: Options) -> list[Examined]:
@@ -146,8 +147,16 @@ def examine(engine: Engine, versions: Mapping[str, int], options: Options) -> li
 class _Promotion:
     """A deployment that is tried until it succeeds, is refused, or time is over."""
 
-    def __init__(self, engine: Engine, deployment: Deployment, persistence: Persistence) -> None:
+    def __init__(
+        self,
+        engine: Engine,
+        deployment: Deployment,
+        persistence: Persistence,
+        listener: Callable[[str], None],
+    ) -> None:
         self._engine = engine
+        self._listener = listener
+        self._told: set[str] = set()
         self._deployment = deployment
         self._persistence = persistence
         self._drains: list[Drain] = []
@@ -159,7 +168,7 @@ class _Promotion:
 
     def run(self) -> Promoted:
         """The whole of it; whatever happens, nothing drains afterwards."""
-        self._wait_for_readers()
+        self._outlast_readers()
         try:
             moves, attempts = self._persist()
         except BaseException as error:
@@ -208,6 +217,8 @@ class _Promotion:
 
     def _may_pass(self, error: BaseException) -> bool:
         """Whether it is worth trying again after this."""
+        if isinstance(error, KappaError):
+            self._tell(error.message)
         if isinstance(error, NotCaughtUp):
             return self._gains()
         return isinstance(error, (LockTimeout, Deadlock)) and not self._is_drained_too_long()
@@ -229,6 +240,10 @@ class _Promotion:
     def _drain(self) -> None:
         for move in self._deployment.moves:
             if move.from_version is not None and move.from_version != move.to_version:
+                self._tell(
+                    f"{move.processor} version {move.from_version} takes no input until version"
+                    f" {move.to_version} has caught up"
+                )
                 self._drains.append(
                     drain.begin(
                         self._engine,
@@ -240,6 +255,18 @@ class _Promotion:
                     )
                 )
         self._drained_at = time.monotonic()
+
+    def _outlast_readers(self) -> None:
+        """Waits for readers that would see too little, where there is a view they may read."""
+        deployment = self._deployment
+        first = all(move.from_version is None for move in deployment.moves)
+        if not first and not deployment.options.ignore_snapshots:
+            outlast(self._engine, self._persistence.deadline_s, self._tell)
+
+    def _tell(self, said: str) -> None:
+        if said not in self._told:
+            self._told.add(said)
+            self._listener(said)
 
     def _is_drain_due(self) -> bool:
         """Whether trying has not been enough, and somebody reads who could use the time."""
@@ -259,32 +286,3 @@ class _Promotion:
                 drain.end(self._engine, one, by=self._deployment.who, reason=reason)
             except KappaError:  # it ends by itself when its time is over
                 continue
-
-    def _wait_for_readers(self) -> None:
-        """Until no snapshot is older than now: each sees the new versions as far as the old."""
-        options = self._deployment.options
-        if options.ignore_snapshots or all(
-            move.from_version is None for move in self._deployment.moves
-        ):
-            return
-        with self._engine.begin() as conn:
-            moment = snapshots.now(conn)
-        deadline = time.monotonic() + self._persistence.deadline_s
-        while True:
-            with self._engine.begin() as conn:
-                readers = snapshots.older(conn, moment)
-            if not readers:
-                return
-            if time.monotonic() > deadline:
-                first = readers[0]
-                raise OldSnapshot(
-                    "a reader's snapshot is older than the promote, and would see too little",
-                    pid=first.pid,
-                    user=first.user,
-                    application=first.application or None,
-                    since=first.since,
-                    readers=len(readers),
-                    hint="end that transaction, try again when it is over, or promote with"
-                    " --ignore-snapshots if it does not read these views",
-                )
-            time.sleep(0.05)
