@@ -37,6 +37,7 @@
     │   ├── MigrationNeeded        kappa's own tables are older than this kappa
     │   ├── NameTaken              a relation of this name exists and is not ours
     │   ├── LockTimeout            a reader held the lock for longer than we wait
+    │   │   └── OffsetsBusy        a worker's checkpoint held its offset rows
     │   └── Deadlock               PostgreSQL ended this transaction for another: run it again
     ├── VersionError
     │   ├── UnknownVersion
@@ -231,6 +232,10 @@ class NameTaken(TableError):
 
 class LockTimeout(TableError):
     exit_code = 5
+
+
+class OffsetsBusy(LockTimeout):
+    pass
 
 
 class Deadlock(TableError):

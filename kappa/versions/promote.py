@@ -24,6 +24,7 @@ from kappa.errors import (
     KappaError,
     LockTimeout,
     NotCaughtUp,
+    OffsetsBusy,
 )
 from kappa.failpoints import reach
 from kappa.versions import drain, preflight
@@ -204,6 +205,10 @@ class _Promotion:
                 return run(conn, self._deployment, backwards=backwards)
         except DatabaseUnavailable as error:
             return settle(self._engine, self._deployment, error)
+        except OffsetsBusy:
+            self._behind += 1  # we have not even come to compare
+            self._has_gained = True
+            raise
         except NotCaughtUp as error:
             self._behind += 1
             if self._is_drained_too_long():

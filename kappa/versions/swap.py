@@ -10,7 +10,7 @@ import sqlalchemy as sa
 from sqlalchemy import Connection
 from sqlalchemy.dialects.postgresql import insert
 
-from kappa.errors import IllegalTransition, UnknownVersion
+from kappa.errors import IllegalTransition, LockTimeout, OffsetsBusy, UnknownVersion
 from kappa.failpoints import reach
 from kappa.tables import bookkeeping, handover, views
 from kappa.tables.engine import set_lock_timeout
@@ -33,11 +33,18 @@ def run(conn: Connection, deployment: Deployment, *, backwards: bool = False) ->
         IllegalTransition: another version was promoted meanwhile.
         NotCaughtUp, TopicRecreated: readers' time would go back.
         NameTaken, ViewIncompatible: a view cannot be moved.
-        LockTimeout, Deadlock: somebody holds a lock; nothing has changed.
+        OffsetsBusy, LockTimeout, Deadlock: a worker, or a reader, holds a lock; nothing has
+            changed.
     """
     set_lock_timeout(conn, deployment.lock_timeout_ms)
     moves = [move for move in deployment.moves if not _is_done(conn, move)]
-    positions = {move: _lock_positions(conn, move) for move in moves}
+    try:
+        positions = {move: _lock_positions(conn, move) for move in moves}
+    except LockTimeout as error:
+        raise OffsetsBusy(
+            "workers' checkpoints hold the offset rows",
+            hint="they take longer than the promote waits: it lets the old version drain",
+        ) from error
     reach("promote_locked")
     for move, (blue, green) in positions.items():
         check_caught_up(

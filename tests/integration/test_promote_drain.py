@@ -135,6 +135,36 @@ def test_a_drain_that_does_not_help_ends_and_the_old_version_goes_on(
     assert claim(engine, name, 1, [PLACE], "again")[PLACE].next_offset == 1_000_000
 
 
+def test_checkpoints_that_never_leave_a_gap_are_stopped(engine: Engine, name: str) -> None:
+    """Version 1 begins each checkpoint the moment the last one ends, and each takes long."""
+    ready(engine, items(name, 3), [1_000_000])
+    over = Event()
+
+    def work() -> None:
+        while not over.is_set():
+            try:
+                held = claim(engine, name, 1, [PLACE], "worker1")[PLACE]
+                at = held.next_offset
+                while not over.is_set():
+                    with engine.begin() as conn:
+                        step = Advance(*PLACE, held.epoch, at, at + 1, None, None, 1)
+                        progress.advance(conn, name, 1, [step])
+                        conn.execute(text("SELECT pg_sleep(1.5)"))
+                    at += 1
+            except Fenced:
+                over.wait(0.01)
+
+    thread = Thread(target=work)
+    thread.start()
+    try:
+        done = promote(engine, {name: 3}, who="test", persistence=PATIENT)
+    finally:
+        over.set()
+        thread.join()
+    assert done.changed
+    assert active(engine, name) == 3
+
+
 def test_nobody_reads_the_new_version_so_nothing_is_drained(engine: Engine, name: str) -> None:
     with pytest.raises(NotCaughtUp):
         promote(engine, {name: 2}, who="test", persistence=Persistence(idle_s=0))
