@@ -18,6 +18,9 @@ from kappa.operations.promote import (
     promote,
 )
 
+REFUSED = 4
+"""The exit status of a plan that would be refused."""
+
 Timeout = Annotated[
     float, typer.Option(min=0, help="Seconds to go on trying while readers hold a view.")
 ]
@@ -84,7 +87,10 @@ def command(
     options = Options(recreate, frozenset(drop_source or ()), ignore_snapshots, require_diff)
     settings = config.load()
     if only_plan:
-        emit(plan(settings, versions, options=options), as_json=as_json, render=_render_plan)
+        planned = plan(settings, versions, options=options)
+        emit(planned, as_json=as_json, render=_render_plan)
+        if any(move.refusal is not None for move in planned):
+            raise typer.Exit(REFUSED)
         return
     done = promote(
         settings,
