@@ -5,22 +5,28 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from kappa.tables.digest import digest
+from tests.live.history import until
+from tests.live.running import Run
 from tests.live.scenes import Scene
 from tests.readings import LATEST, LINES, TOTALS, Sent, expected_totals
 
 PROGRESS_S = 60.0
 """Within which a version goes on once a fault is over."""
+CALM_S = 30.0
+"""Within which processes give back what they took to get over it."""
 
 
 def check(scene: Scene) -> None:
     """Progress after the fault; then, of every record sent, that it was applied exactly once.
 
     A fold, record by record, of what lies below the stored offsets is compared with the tables;
-    a replay of the same log, in other batches, must leave the same digest; and
-    nothing anybody could see meanwhile may have been wrong.
+    a replay of the same log, in other batches, must leave the same digest; nothing anybody could
+    see meanwhile may have been wrong; and memory, files, threads and sessions are as before.
     """
     scene.catch_up(PROGRESS_S)
     check_now(scene)
+    for run in scene.runs:
+        _come_back(run)
     site = scene.site
     twin = site.processor(scene.code, scene.topic)
     site.replay(twin, 7)
@@ -48,6 +54,18 @@ def check_now(scene: Scene) -> None:
     _TABLES[scene.code](scene, [one for one in below if one.reading is not None])
     assert scene.history.samples > 0
     assert scene.history.breaks == []
+
+
+def _come_back(run: Run) -> None:
+    """It takes what it took before, if it has outlived the fault."""
+    before = run.before
+
+    def beyond() -> object:
+        now = run.footprint() if run.running else before
+        return before and (now is None or now.beyond(before))
+
+    until(lambda: not beyond(), CALM_S)
+    assert not beyond(), run.log.read_text()
 
 
 def _undecodable(one: Sent) -> bool:
