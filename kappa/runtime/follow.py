@@ -32,6 +32,7 @@ from kappa.runtime.assembly import Assembly, assemble, registry_of
 from kappa.runtime.beat import Beat
 from kappa.runtime.job import Report, Rhythm
 from kappa.runtime.processes import Desk
+from kappa.runtime.pulse import Pulse
 from kappa.runtime.tenure import Terms
 from kappa.runtime.watchdog import Watchdog
 from kappa.runtime.worker import taken_over
@@ -131,7 +132,8 @@ class _Follower:
         while True:
             try:
                 return self._assemble()
-            except PASSING:
+            except PASSING as error:
+                self._desk.send(Pulse("waiting", error=error))
                 self._rest()
             if self._desk.stopping.is_set():
                 raise Departed

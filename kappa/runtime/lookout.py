@@ -18,6 +18,8 @@ from kappa.versions import records
 from kappa.versions.records import VersionRecord
 
 _EVERY_S = 1.0
+_END_S = 0.2
+"""It only reads: a question that a paused database does not answer is not waited for."""
 
 
 @dataclass
@@ -48,7 +50,7 @@ def lookout(postgres_url: str) -> Iterator[Sight]:
             sight.error = error
 
     try:
-        with Beat("kappa-lookout", _EVERY_S, look):
+        with Beat("kappa-lookout", _EVERY_S, look, _END_S):
             yield sight
     finally:
         engine.dispose()

@@ -86,6 +86,7 @@ class Place(ABC):
             return
         now = time.monotonic()
         if self._leaves_at is not None and now > self._leaves_at:
+            self.child.end()  # it had its time
             self._left(None)
         elif now - self._heard_at > SILENT_S:
             self._left(

@@ -289,6 +289,7 @@ UPDATE kappa_offset AS o SET
     schema_ids = CASE WHEN o.schema_ids @> CAST(step.schema_ids AS int[]) THEN o.schema_ids ELSE
         ARRAY(SELECT unnest(o.schema_ids) UNION SELECT unnest(CAST(step.schema_ids AS int[]))
               ORDER BY 1) END,
+    backend_pid = pg_backend_pid(),
     updated_at = now()
 FROM step
 WHERE o.processor = :p AND o.version = :v

@@ -33,6 +33,8 @@ class Proxy:
         self.port = 0
         self.cuts = 0
         """How often connections were reset."""
+        self.lost = 0
+        """How many connections were reset, each counted at both ends."""
 
     @property
     def bootstrap_servers(self) -> str:
@@ -95,6 +97,7 @@ class Proxy:
 
     async def _cut(self) -> None:
         self.cuts += 1
+        self.lost += len(self._writers)
         for writer in list(self._writers):
             writer.transport.abort()
         await asyncio.sleep(0)

@@ -18,7 +18,7 @@ BUILDING = {"rows_begun"}
 
 def test_a_worker_is_killed_at_every_step_of_a_batch(scene: Callable[..., Scene]) -> None:
     here = scene()
-    for step in sorted({*failpoints.BATCH} - BUILDING):
+    for step in (step for step in failpoints.BATCH if step not in BUILDING):
         here.publish(60)
         run = here.run("--max-batch", "7", environment={failpoints.VARIABLE: f"{step}@3"})
         wait_until(f"killed at {step}", lambda run=run: "WorkerDied" in run.errors())

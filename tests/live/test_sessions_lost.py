@@ -36,14 +36,31 @@ def test_every_session_is_ended(scene: Callable[..., Scene]) -> None:
     here.catch_up()
     for _ in range(TIMES):
         here.publish()
-        here.site.query(
-            "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE pid <> pg_backend_pid()"
-            " AND datname = current_database() AND application_name = 'kappa'"
-        )
+        assert writing(here) <= end_all(here)
         here.publish()
         here.catch_up()
     check(here)
     assert run.running
+
+
+def writing(here: Scene) -> set[int]:
+    """The sessions that commit."""
+    found = here.site.query(
+        "SELECT DISTINCT backend_pid FROM kappa_offset WHERE processor = :name", name=here.name
+    )
+    return {row[0] for row in found}
+
+
+def end_all(here: Scene) -> set[int]:
+    """Ends the sessions of every kappa at this database; those that it has ended."""
+    found = here.site.query(
+        "SELECT pid FROM pg_stat_activity WHERE pid <> pg_backend_pid()"
+        " AND datname = current_database() AND application_name = 'kappa'"
+    )
+    pids = {row[0] for row in found}
+    return {
+        pid for pid in pids if here.site.query("SELECT 1 WHERE pg_terminate_backend(:pid)", pid=pid)
+    }
 
 
 def test_a_commit_is_held_until_its_batch_was_run_again(
