@@ -58,9 +58,10 @@ def command(
 
 
 def _render(found: Verified) -> None:
+    workers = "a worker" if found.workers == 1 else f"{found.workers} workers"
     out().print(
         f"{found.processor} version {found.version}: {found.records:,} records replayed by"
-        f" {found.workers} workers, {found.batch_size:,} at a time, in {found.seconds:.1f} s"
+        f" {workers}, {found.batch_size:,} at a time, in {found.seconds:.1f} s"
     )
     table(
         ["output", "rows", "again", "equal"],

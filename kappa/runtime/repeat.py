@@ -9,7 +9,6 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass, replace
-from typing import Any
 
 from pydantic import SecretStr
 from sqlalchemy import Engine
@@ -23,6 +22,7 @@ from kappa.runtime.checks import check_positions
 from kappa.runtime.job import Report
 from kappa.runtime.plan import Plan, Span
 from kappa.runtime.replay import execute
+from kappa.runtime.sealing import stands_as_built
 from kappa.tables import contents, progress
 from kappa.tables.engine import connect
 from kappa.tables.progress import PartitionProgress
@@ -51,10 +51,10 @@ class Stood:
     @property
     def built(self) -> str | None:
         """The digest that its build has left; None where there is none, or it has read on."""
-        manifest: dict[str, Any] = self.record.manifest or {}
-        offsets = {(at["topic"], at["partition"]): at["to"] for at in manifest.get("offsets", ())}
-        here = {(row.topic, row.partition): row.next_offset for row in self.positions}
-        return manifest.get("digest") if offsets == here else None
+        if self.record.manifest is None or not stands_as_built(self.record, self.positions):
+            return None
+        digest: str | None = self.record.manifest["digest"]
+        return digest
 
 
 @dataclass(frozen=True)

@@ -33,7 +33,7 @@ from kappa.runtime.job import Job, Report, Rhythm
 from kappa.runtime.outputs import register_outputs
 from kappa.runtime.plan import Plan
 from kappa.runtime.pool import run_jobs
-from kappa.tables import build, contents, progress
+from kappa.tables import build, progress
 from kappa.tables.engine import connect
 from kappa.tables.progress import NewPartition, PartitionProgress
 from kappa.versions import drain, records, timeline
@@ -277,7 +277,6 @@ def finish(engine: Engine, plan: Plan, seconds: float) -> tuple[State, int]:
                 rows=rows,
                 seconds=seconds,
                 partitions=reached,
-                digest=contents.rows_digest(connection, assembly.layout),
             )
             return State.READY, rows
         return state, rows
