@@ -50,6 +50,9 @@
     │   ├── OldSnapshot            a reader's snapshot is older than the version
     │   ├── StillNeeded            what is to be dropped is in use, or may be soon
     │   ├── ViewIncompatible       the view's columns would change under its readers
+    │   ├── VersionHeld            two versions of it are being compared at the moment
+    │   ├── VersionsDiffer         by more than the comparison allows
+    │   ├── NotRepeated            history, replayed again, has given other rows
     │   └── Fenced                 somebody else has claimed the partition since
     ├── ReplayError
     │   ├── WorkerDied             a worker process ended before its partitions did
@@ -284,6 +287,18 @@ class StillNeeded(VersionError):
 
 class ViewIncompatible(VersionError):
     pass
+
+
+class VersionHeld(VersionError):
+    pass
+
+
+class VersionsDiffer(VersionError):
+    exit_code = 1
+
+
+class NotRepeated(VersionError):
+    exit_code = 1
 
 
 class Fenced(VersionError):

@@ -48,7 +48,10 @@ CUTOVER: Final = (
 swap all is locked, all but the views is written, they are moved, and it is committed; a version's
 tables are dropped, and that is committed. Those that end in -ed alone lie after their COMMIT."""
 
-NAMES: Final = frozenset({*BATCH, *REBALANCE, *RELAY, *CUTOVER})
+COMPARISON: Final = ("held",)
+"""Two versions are held, so that they can be compared."""
+
+NAMES: Final = frozenset({*BATCH, *REBALANCE, *RELAY, *CUTOVER, *COMPARISON})
 
 
 def _armed(spec: str) -> Callable[[str], None]:

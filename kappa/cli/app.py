@@ -32,6 +32,8 @@ class Commands(TyperGroup):
         "processors",
         "replay",
         "run",
+        "diff",
+        "verify",
         "promote",
         "rollback",
         "versions",

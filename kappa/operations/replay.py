@@ -5,13 +5,15 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
-from kappa.config import Settings
+from kappa.config import Settings, require_postgres
 from kappa.errors import KappaError
 from kappa.runtime.estimate import estimate
 from kappa.runtime.job import Report
 from kappa.runtime.join import join
 from kappa.runtime.plan import Plan, examine, plan
 from kappa.runtime.replay import DEFAULT_BATCH_SIZE, execute
+from kappa.runtime.sealing import seal
+from kappa.tables.engine import connect
 
 __all__ = ["DEFAULT_BATCH_SIZE", "DryRun", "PlannedReplay", "Replayed", "plan_replay", "replay"]
 
@@ -167,8 +169,20 @@ def replay(
         bytes=read.size_bytes,
         seconds=round(finished.seconds, 3),
         records_per_second=round(read.records / finished.seconds, 1),
-        warnings=finished.warnings,
+        warnings=(*finished.warnings, *_sealed(settings, planned)),
     )
+
+
+def _sealed(settings: Settings, planned: Plan) -> tuple[str, ...]:
+    """Completes the manifest; a warning where that fails, because the build stands without it."""
+    engine = connect(require_postgres(settings))
+    try:
+        seal(engine, planned.assembly.name, planned.assembly.version)
+    except KappaError as error:
+        return (f"the manifest has no digest of the rows: {error}",)
+    finally:
+        engine.dispose()
+    return ()
 
 
 def _planned(planned: Plan, refusals: Sequence[KappaError] = ()) -> PlannedReplay:

@@ -8,7 +8,7 @@ from sqlalchemy import Engine
 from tenacity import retry, retry_if_exception_type, stop_after_attempt, wait_random_exponential
 
 from kappa.errors import Deadlock, LockTimeout
-from kappa.tables import progress, recovery
+from kappa.tables import holds, progress, recovery
 from kappa.tables.engine import set_lock_timeout
 from kappa.tables.progress import Claimed, Partition
 from kappa.versions.drain import require_input
@@ -45,9 +45,9 @@ def claim(
         with engine.begin() as connection:
             set_lock_timeout(connection, _LOCK_TIMEOUT_MS)
             claimed = progress.claim(connection, processor, version, partitions, owner)
-            # Looked at with the rows locked: a drain that begins later raises our epochs.
+            # Looked at with the rows locked: a drain or a hold that begins later raises our epochs.
             require_input(connection, processor, version)
-            return claimed
+            return holds.respect(connection, processor, version, claimed)
     except LockTimeout:
         with engine.begin() as connection:
             recovery.terminate_owners(connection, processor, version, partitions)

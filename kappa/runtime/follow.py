@@ -30,6 +30,7 @@ from kappa.registry.topic import TopicRegistry
 from kappa.runtime.admittance import Departed, registered_positions, takes_input
 from kappa.runtime.assembly import Assembly, assemble, registry_of
 from kappa.runtime.beat import Beat
+from kappa.runtime.holding import stands
 from kappa.runtime.job import Report, Rhythm
 from kappa.runtime.processes import Desk
 from kappa.runtime.pulse import Pulse
@@ -172,13 +173,13 @@ class _Follower:
             )
 
         try:
-            found = self._positions(assembly, watchdog, stopping)
-            if found is None:
-                return
-            terms = self._terms(assembly, ends, found, watchdog)
             places: dict[Partition, int | None] = {
                 (assembly.topic, number): None for number in sorted(held.partitions)
             }
+            found = self._positions(assembly, watchdog, places, stopping)
+            if found is None:
+                return
+            terms = self._terms(assembly, ends, found, watchdog)
             with taken_over(
                 self._task.settings,
                 assembly,
@@ -205,13 +206,20 @@ class _Follower:
             watchdog.watch(None)
 
     def _positions(
-        self, assembly: Assembly, watchdog: Watchdog, stopping: Callable[[], bool]
+        self,
+        assembly: Assembly,
+        watchdog: Watchdog,
+        places: Collection[Partition],
+        stopping: Callable[[], bool],
     ) -> tuple[PartitionProgress, ...] | None:
-        """The version's positions; None where it takes no input, until ``stopping`` says so."""
+        """The version's positions; None where it takes no input, until ``stopping`` says so.
+
+        A version that is held takes none once these places are where it is held.
+        """
         engine = connect(require_postgres(self._task.settings))
         watchdog.prepare()
         try:
-            while not takes_input(engine, assembly):
+            while not takes_input(engine, assembly) or stands(engine, assembly.layout, places):
                 if stopping() or self._desk.stopping.wait(_DRAINING_LOOK_S):
                     return None
                 watchdog.prepare()
@@ -250,7 +258,7 @@ class _Follower:
         )
 
     def _fenced(self, error: Fenced, membership: Membership, held: Holding) -> None:
-        """A promote bumps epochs and leaves the owner; another owner is another worker.
+        """Promotes and holds raise epochs and leave the owner; another owner is another worker.
 
         Then the group has decided anew, or is about to, and claiming at once would take back
         what was rightly taken.

@@ -15,6 +15,7 @@ from sqlalchemy import Engine
 from kappa.config import require_kafka, require_postgres
 from kappa.errors import Fenced
 from kappa.log.membership import Holding, Membership
+from kappa.runtime.holding import stands
 from kappa.runtime.job import Report, Rhythm
 from kappa.runtime.plan import Plan
 from kappa.runtime.replay import (
@@ -124,7 +125,7 @@ class _Shared:
             for number, end in sorted(self.left().items())
             if number in held.partitions
         }
-        if not mine:
+        if not mine or stands(self._engine, plan.assembly.layout, mine):
             return
         try:
             with taken_over(

@@ -74,7 +74,10 @@ class Terms:
 
 
 class Tenure:
-    """Reads, folds and commits the partitions of ``runs`` until told to stop, or at their ends."""
+    """Reads, folds and commits the partitions of ``runs`` until told to stop, or at their ends.
+
+    Where their version is held, ``released`` says when that is over: the tenure ends then too.
+    """
 
     def __init__(
         self,
@@ -86,6 +89,7 @@ class Tenure:
         engine: Engine,
         listener: Listener,
         spent: Spent | None = None,
+        released: Callable[[], bool] = lambda: False,
     ) -> None:
         self.runs = runs
         self.committed = {run.place.partition: run.position for run in runs}
@@ -96,6 +100,7 @@ class Tenure:
         self._engine = engine
         self._listener = listener
         self._spent = spent or Spent()
+        self._released = released
         self._pace = Pace(terms.rhythm.rate_limit)
         self._dead: list[pl.DataFrame] = []
         self._served = 0
@@ -125,7 +130,9 @@ class Tenure:
     def _run(self, stopping: Callable[[], bool]) -> None:
         self._spent.turn(None)
         with ThreadPoolExecutor(1, thread_name_prefix="commit") as committer:
-            while not stopping() and (left := [run for run in self.runs if not run.finished]):
+            while left := [run for run in self.runs if not run.finished]:
+                if stopping() or self._released():
+                    break
                 self._pace.spend(self._step(left), stopping)
                 if self._committing is not None and self._committing.done():
                     self._settle()

@@ -121,10 +121,12 @@ class Watchdog:
         """How long the partition that waits longest has had something to read and not moved."""
         now = time.monotonic()
         ends = self._ends.latest.by_partition
+        held = {run.place.partition for run in tenure.runs if run.finished}
         waits: list[tuple[float, int]] = []
         for number, position in list(tenure.committed.items()):
             stood, since = self._moved_at.get(number, (position, now))
-            waited_out = self._error is not None  # it is known, shown, and tried again
+            # A fault is known, shown, and tried again; a hold is over by itself.
+            waited_out = self._error is not None or number in held
             if stood != position or ends.get(number, 0) <= position or waited_out:
                 since = now
             self._moved_at[number] = (position, since)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import replace
@@ -10,10 +11,12 @@ import polars as pl
 
 from kappa.avro.decode import BatchDecoder
 from kappa.config import Settings, require_kafka, require_postgres
+from kappa.errors import Fenced
 from kappa.failpoints import reach
 from kappa.log.reader import LogReader
 from kappa.plugins import find, load
 from kappa.registry.topic import TopicRegistry
+from kappa.runtime import holding
 from kappa.runtime.assembly import Assembly, assemble, registry_of
 from kappa.runtime.claiming import claim
 from kappa.runtime.job import Job
@@ -60,8 +63,42 @@ def run_assembled(
         patience_s=_PATIENCE_S,
     )
     targets = dict(zip(job.partitions, job.targets, strict=True))
-    with taken_over(job.settings, assembly, registry, terms, targets, job.owner, listener) as held:
-        held.run(lambda: False)
+    looking = connect(require_postgres(job.settings))
+    try:
+        while targets:
+            reached = _work(job, assembly, registry, terms, targets, listener)
+            targets = {place: end for place, end in targets.items() if reached[place] < end}
+            while targets and holding.stands(looking, assembly.layout, targets):
+                time.sleep(holding.LOOK_S)
+    finally:
+        looking.dispose()
+
+
+def _work(
+    job: Job,
+    assembly: Assembly,
+    registry: TopicRegistry,
+    terms: Terms,
+    targets: dict[Partition, int],
+    listener: Listener,
+) -> dict[Partition, int]:
+    """Reads to the targets, or to where the version is held; returns how far it came.
+
+    Raises:
+        Fenced: somebody else claimed a partition.
+    """
+    committed = dict.fromkeys(targets, 0)
+    try:
+        with taken_over(
+            job.settings, assembly, registry, terms, targets, job.owner, listener
+        ) as tenure:
+            tenure.run(lambda: False)
+            return {place: tenure.committed[place[1]] for place in targets}
+    except Fenced as error:
+        # A hold raises epochs and leaves the owner: what was not committed is read again.
+        if error.detail.get("owner_now") != job.owner:
+            raise
+    return committed
 
 
 @contextmanager
@@ -92,13 +129,17 @@ def taken_over(
         claimed = claim(writing, assembly.name, assembly.version, targets, owner)
         reach("claimed")
         letters = StoredLetters(reading, assembly.name, assembly.version, terms.limit)
-        runs = [PartitionRun(claimed[place], target, letters) for place, target in targets.items()]
+        runs = [
+            PartitionRun(claimed[place], holding.end_of(claimed[place], target), letters)
+            for place, target in targets.items()
+        ]
         fold = assembly.bound.fold(
             storable_in(assembly.layout), PostgresStore(reading, assembly.layout)
         )
         decoder = BatchDecoder(assembly.reader, registry.schema, columns=fold.reads)
         reader = stack.enter_context(_reader(terms, runs, with_keys=fold.reads_keys))
-        yield Tenure(terms, runs, reader, decoder, fold, writing, listener, spent)
+        released = holding.released(reading, assembly.layout, claimed)
+        yield Tenure(terms, runs, reader, decoder, fold, writing, listener, spent, released)
 
 
 def _reader(terms: Terms, runs: Sequence[PartitionRun], *, with_keys: bool) -> LogReader:

@@ -46,6 +46,7 @@ class Claimed:
     max_event_time: int | None
     max_record_time: int | None
     records: int
+    held_until: int | None = None  # where it must stop, exclusive; see kappa.tables.holds
 
 
 @dataclass(frozen=True, slots=True)
@@ -222,7 +223,7 @@ def _progress(
 
 
 def _columns(kind: type[Claimed | PartitionProgress]) -> list[sa.Column[Any]]:
-    return [offset.c[field.name] for field in fields(kind)]
+    return [offset.c[field.name] for field in fields(kind) if field.name in offset.c]
 
 
 def _row(processor: str, version: int, new: NewPartition) -> dict[str, object]:

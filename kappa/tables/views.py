@@ -15,9 +15,9 @@ from kappa.errors import NameTaken, ViewIncompatible
 from kappa.tables import catalog, finality
 from kappa.tables.catalog import Relation, RelationColumn, RelationKind
 from kappa.tables.engine import driver, translating
-from kappa.tables.layout import Layout
+from kappa.tables.layout import Layout, Side
 from kappa.tables.recreation import check_recreatable, recreated, with_options
-from kappa.tables.relations import relation, rows_table
+from kappa.tables.relations import rows_table, side_rows
 
 
 def select_view(layout: Layout) -> sa.Select[Any]:
@@ -25,13 +25,28 @@ def select_view(layout: Layout) -> sa.Select[Any]:
 
     Of windows that are shown only when they are final, those that are.
     """
-    table = rows_table(layout)
-    shown = {column.name: column.finalize.expression(table) for column in layout.view}
-    selected = sa.select(*(expression.label(name) for name, expression in shown.items()))
+    shown = _shown(layout)
+    selected = select_rows(layout)
     if layout.finality is None or not layout.finality.hides:
         return selected
     final_through = finality.through(layout.processor, layout.version)
     return selected.where(shown["window_end"] <= final_through)
+
+
+def select_rows(layout: Layout) -> sa.Select[Any]:
+    """What the view would select if all rows were final."""
+    return sa.select(*(expression.label(name) for name, expression in _shown(layout).items()))
+
+
+def select_side(layout: Layout, side: Side) -> sa.Select[Any]:
+    """What the view of a side output selects."""
+    rows = side_rows(layout, side)
+    return sa.select(*(rows.c[column.name] for column in side.shown))
+
+
+def _shown(layout: Layout) -> dict[str, sa.ColumnElement[Any]]:
+    table = rows_table(layout)
+    return {column.name: column.finalize.expression(table) for column in layout.view}
 
 
 def check_view(
@@ -111,9 +126,7 @@ def _views(layout: Layout) -> list[_View]:
     views = [_View(layout.view_name, layout.processor, layout.table, select_view(layout))]
     for side in layout.sides:
         name, table = layout.side_view_name(side), layout.side_table(side)
-        rows = relation(table, side.columns)
-        select = sa.select(*(rows.c[column.name] for column in side.shown))
-        views.append(_View(name, layout.processor, table, select))
+        views.append(_View(name, layout.processor, table, select_side(layout, side)))
     return sorted(views, key=lambda view: view.name)
 
 
@@ -162,10 +175,10 @@ def _is_ours(conn: Connection, view: _View) -> bool:
     return bool(own) and all(source.startswith(prefix) for source in own)
 
 
-def _selected(conn: Connection, view: _View) -> tuple[RelationColumn, ...]:
-    """The columns the view would have, as PostgreSQL sees them."""
+def selected_columns(conn: Connection, select: sa.Select[Any]) -> tuple[RelationColumn, ...]:
+    """The columns a view of ``select`` would have, as PostgreSQL sees them."""
     with translating(), driver(conn).cursor() as cursor:
-        cursor.execute(sql.SQL("{} LIMIT 0").format(_rendered(conn, view)))
+        cursor.execute(sql.SQL("{} LIMIT 0").format(rendered(conn, select)))
         assert cursor.pgresult is not None
         assert cursor.description is not None
         names = [column.name for column in cursor.description]
@@ -177,7 +190,7 @@ def _selected(conn: Connection, view: _View) -> tuple[RelationColumn, ...]:
 
 def _incompatible(conn: Connection, view: _View, existing: Relation) -> ViewIncompatible | None:
     """Readers may gain columns at the end, and nothing else."""
-    new = _selected(conn, view)
+    new = selected_columns(conn, view.select)
     for place, column in enumerate(existing.columns, start=1):
         now = new[place - 1] if place <= len(new) else None
         if now is not None and now == column:
@@ -196,7 +209,7 @@ def _incompatible(conn: Connection, view: _View, existing: Relation) -> ViewInco
 def _creation(conn: Connection, view: _View, existing: Relation | None) -> sql.Composed:
     options = existing.options if existing is not None else ()
     return sql.SQL("CREATE OR REPLACE VIEW {} {} AS {}").format(
-        sql.Identifier(view.name), with_options(options), _rendered(conn, view)
+        sql.Identifier(view.name), with_options(options), rendered(conn, view.select)
     )
 
 
@@ -208,8 +221,9 @@ def _difference(old: RelationColumn, now: RelationColumn | None, names: list[str
     return f"column {old.name!r} would be removed"
 
 
-def _rendered(conn: Connection, view: _View) -> sql.SQL:
-    compiled = view.select.compile(dialect=conn.dialect, compile_kwargs={"literal_binds": True})
+def rendered(conn: Connection, select: sa.Select[Any]) -> sql.SQL:
+    """The statement with its values in it: a definition takes no parameters."""
+    compiled = select.compile(dialect=conn.dialect, compile_kwargs={"literal_binds": True})
     return sql.SQL(str(compiled))
 
 

@@ -285,9 +285,8 @@ def make_ready(
     rows: int,
     seconds: float,
     partitions: Sequence[PartitionProgress],
-    digest: str | None = None,
 ) -> None:
-    """Ends a build: the version becomes ready and its manifest is stored.
+    """Ends a build: the version becomes ready and its manifest is stored, without a digest yet.
 
     Raises:
         UnknownVersion, IllegalTransition: as `transition`.
@@ -296,7 +295,7 @@ def make_ready(
     manifest = {
         "rows": rows,
         "seconds": round(seconds, 3),
-        "digest": digest,
+        "digest": None,
         "schema_ids": sorted({number for part in partitions for number in part.schema_ids}),
         "records": sum(part.records for part in partitions),
         "late": sum(part.late for part in partitions),
@@ -315,6 +314,13 @@ def make_ready(
     }
     done = {"manifest": manifest, "ready_at": sa.func.now()}
     conn.execute(sa.update(_version).where(_is(processor, version)).values(done))
+
+
+def add_digest(conn: Connection, processor: str, version: int, digest: str) -> None:
+    """Completes a manifest by the digest of the rows its build has left."""
+    path, value = sa.text("'{digest}'"), sa.func.to_jsonb(sa.cast(digest, sa.Text()))
+    completed = sa.func.jsonb_set(_version.c.manifest, path, value)
+    conn.execute(sa.update(_version).where(_is(processor, version)).values(manifest=completed))
 
 
 def _is(processor: str, version: int) -> sa.ColumnElement[bool]:
