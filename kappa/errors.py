@@ -46,6 +46,7 @@
     │   ├── IllegalTransition      not allowed in the version's present state
     │   ├── NotCaughtUp            behind what readers have already seen
     │   ├── SourceDropped          readers have seen a topic that it does not read
+    │   ├── DiffMissing            no comparison with the version in service was accepted
     │   ├── DrainExpired           not caught up in the time the old version may wait
     │   ├── OldSnapshot            a reader's snapshot is older than the version
     │   ├── StillNeeded            what is to be dropped is in use, or may be soon
@@ -270,6 +271,10 @@ class NotCaughtUp(VersionError):
 
 
 class SourceDropped(VersionError):
+    pass
+
+
+class DiffMissing(VersionError):
     pass
 
 

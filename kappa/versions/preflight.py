@@ -7,9 +7,9 @@ from dataclasses import dataclass
 
 from sqlalchemy import Connection
 
-from kappa.errors import IllegalTransition, KappaError, NotCaughtUp
+from kappa.errors import DiffMissing, IllegalTransition, KappaError, NotCaughtUp
 from kappa.tables import catalog, views
-from kappa.versions import records
+from kappa.versions import comparisons, records
 from kappa.versions.caught_up import Position, check_caught_up
 from kappa.versions.deployment import Move, Options
 from kappa.versions.lifecycle import State, check_transition
@@ -96,9 +96,12 @@ def _against(
 ) -> tuple[KappaError | None, KappaError | None]:
     try:
         _check_state(record)
-        serving = None
+        former = None
         if move.from_version is not None:
-            serving = records.require(conn, move.processor, move.from_version).layout
+            former = records.require(conn, move.processor, move.from_version)
+            if options.require_diff:
+                _check_diff(conn, former, record)
+        serving = None if former is None else former.layout
         views.check_view(conn, record.layout, serving, recreate=options.recreate)
     except KappaError as error:
         return error, None
@@ -120,6 +123,25 @@ def _check_state(record: VersionRecord) -> None:
         )
     if record.state not in _TAKES_OVER:
         check_transition(name, version, record.state, State.SERVING)
+
+
+def _check_diff(conn: Connection, former: VersionRecord, record: VersionRecord) -> None:
+    """Passes if the last comparison of the two was accepted, and is of the code they are now."""
+    name = record.processor
+    found = comparisons.latest(conn, name, former.version, record.version)
+    if found is None:
+        why = "was never compared with"
+    elif found.fingerprints != (former.fingerprint, record.fingerprint):
+        why = "has other code since it was compared with"
+    elif not found.accepted:
+        why = "differs by more than was allowed from"
+    else:
+        return
+    raise DiffMissing(
+        f"{name} version {record.version} {why} version {former.version}",
+        compared=found and f"{found.at:%Y-%m-%d %H:%M}",
+        hint=f"kappa diff {name} --from {former.version} --to {record.version}",
+    )
 
 
 def _lags(

@@ -103,6 +103,7 @@ def promote(
         UnknownVersion: it was never built.
         IllegalTransition: it is not ready, or another promote came first.
         NotCaughtUp, DrainExpired: a partition is behind and does not catch up; it is named.
+        DiffMissing: a comparison is required, and there is none that was accepted.
         SourceDropped: readers have seen a topic it does not read.
         TopicRecreated: the versions read different topics of one name.
         NameTaken, ViewIncompatible: a view cannot be moved to it.

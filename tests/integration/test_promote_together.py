@@ -8,9 +8,10 @@ from threading import Event, Thread
 import pytest
 from sqlalchemy import Engine, text
 
-from kappa.errors import KappaError, NotCaughtUp, OldSnapshot, SourceDropped
+from kappa.errors import DiffMissing, KappaError, NotCaughtUp, OldSnapshot, SourceDropped
 from kappa.tables import progress, sink
 from kappa.tables.progress import NewPartition
+from kappa.versions.comparisons import Allowance, compare
 from kappa.versions.deployment import Action, Options
 from kappa.versions.lifecycle import State
 from kappa.versions.promote import Persistence, examine, promote
@@ -158,3 +159,27 @@ def test_a_reader_older_than_the_promote_is_waited_for(
         reader.execute(text("SET application_name = 'kappa'"))
         reader.commit()
     assert promote(engine, {pair[0]: 3}, who="test").changed
+
+
+def test_a_comparison_can_be_required(engine: Engine, pair: tuple[str, str]) -> None:
+    name = pair[0]
+    options = Options(require_diff=True)
+
+    def compared(allowance: Allowance) -> None:
+        compare(engine, name, 1, 2, who="test", allowance=allowance, most_samples=1, timeout_s=10)
+
+    with pytest.raises(DiffMissing, match="never compared"):
+        promote(engine, {name: 2}, who="test", options=options)
+    compared(Allowance())
+    with pytest.raises(DiffMissing, match="differs by more"):
+        promote(engine, {name: 2}, who="test", options=options)
+    compared(Allowance(expect=True))
+    with engine.begin() as conn:
+        conn.execute(
+            text("UPDATE kappa_version SET fingerprint = 'g' WHERE processor = :n AND version = 2"),
+            {"n": name},
+        )
+    with pytest.raises(DiffMissing, match="other code"):
+        promote(engine, {name: 2}, who="test", options=options)
+    compared(Allowance(expect=True))
+    assert promote(engine, {name: 2}, who="test", options=options).changed
