@@ -56,10 +56,12 @@ def registered_positions(
         PartitionsChanged: there are new partitions, and it keeps something per key.
     """
     name, version = assembly.name, assembly.version
+    with engine.connect() as connection:
+        before = progress.read(connection, name, version)
     history = topic_history(kafka, assembly.topic)
     with engine.begin() as connection:
         found = progress.read(connection, name, version)
-        check_positions(found, history)
+        check_positions(before, history, found)
         check_partitions(found, history, keyed=assembly.bound.keyed)
         new = unread(found, history)
         if not new.partitions:

@@ -101,15 +101,16 @@ def examine(
             server, a declaration that does not fit.
     """
     loaded = plugins.load(plugins.find(name, version))
-    history = topic_history(require_kafka(settings), loaded.declaration.source.topic)
     registry = registry_of(settings)
     engine = connect(require_postgres(settings))
     try:
         with engine.connect() as connection:
             require_current(connection)
             record = records.find(connection, loaded.plugin.name, loaded.plugin.version)
+            found = progress.read(connection, loaded.plugin.name, loaded.plugin.version)
+            # After the positions: whoever else reads may move them past what is seen here.
+            history = topic_history(require_kafka(settings), loaded.declaration.source.topic)
             assembly = assemble(loaded, registry, record.reader_schema_id if record else None)
-            found = progress.read(connection, assembly.name, assembly.version)
     finally:
         engine.dispose()
     judge = _Judge()
