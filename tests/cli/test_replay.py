@@ -42,7 +42,8 @@ def forget(database: str, shop: Shop) -> None:
     with psycopg.connect(database) as connection:
         for table in (f"{shop.processor}__v1", f"{shop.processor}__v1__late"):
             connection.execute(f'DROP TABLE IF EXISTS "{table}"')
-        for table in ("kappa_finality", "kappa_offset", "kappa_dead_letter", "kappa_version"):
+        tables = ("finality", "offset", "dead_letter", "transition", "version")
+        for table in (f"kappa_{name}" for name in tables):
             connection.execute(f"DELETE FROM {table}")
 
 
