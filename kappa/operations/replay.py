@@ -7,12 +7,12 @@ from dataclasses import dataclass
 
 from kappa.config import Settings, require_postgres
 from kappa.errors import KappaError
-from kappa.runtime.estimate import estimate
-from kappa.runtime.job import Report
-from kappa.runtime.join import join
-from kappa.runtime.plan import Plan, examine, plan
-from kappa.runtime.replay import DEFAULT_BATCH_SIZE, execute
-from kappa.runtime.sealing import seal
+from kappa.runtime.replay.estimate import estimate
+from kappa.runtime.replay.execution import DEFAULT_BATCH_SIZE, execute
+from kappa.runtime.replay.join import join
+from kappa.runtime.replay.plan import Plan, examine, plan
+from kappa.runtime.replay.sealing import seal
+from kappa.runtime.worker.job import Report
 from kappa.tables.engine import connect
 
 __all__ = ["DEFAULT_BATCH_SIZE", "DryRun", "PlannedReplay", "Replayed", "plan_replay", "replay"]

@@ -15,9 +15,9 @@ from kappa.operations.background import Background
 from kappa.operations.measuring import Measuring
 from kappa.operations.observing import Logging, Showing, Together
 from kappa.operations.weighing import Weighing
-from kappa.runtime.installed import lacking
-from kappa.runtime.job import Rhythm
-from kappa.runtime.supervisor import Running, Supervisor
+from kappa.runtime.live.installed import lacking
+from kappa.runtime.live.supervisor import Running, Supervisor
+from kappa.runtime.worker.job import Rhythm
 from kappa.tables.bookkeeping import require_current
 from kappa.tables.engine import connect
 from kappa.telemetry.logs import configure_logs, logger

@@ -7,8 +7,8 @@ from dataclasses import dataclass
 
 from kappa.config import Settings, require_postgres
 from kappa.errors import NotRepeated, UnknownVersion
-from kappa.runtime.job import Report
-from kappa.runtime.repeat import Repeated, Stood, look, repeat
+from kappa.runtime.replay.repeat import Repeated, Stood, look, repeat
+from kappa.runtime.worker.job import Report
 from kappa.tables.bookkeeping import require_current
 from kappa.tables.engine import connect
 from kappa.tables.publication import MAIN

@@ -13,7 +13,7 @@ from threading import Event, Thread
 import pytest
 
 from kappa.operations.diff import Allowance, Comparison, diff
-from kappa.runtime import worker
+from kappa.runtime.worker import worker
 from kappa.tables import holds
 from kappa.versions import holding
 from tests.faults import Site, wait_until

@@ -15,8 +15,8 @@ import pytest
 from sqlalchemy import Engine, text
 
 from kappa.errors import Fenced, NotCaughtUp, SourceDropped, VersionHeld
-from kappa.runtime import holding as worker_side
-from kappa.runtime.claiming import claim
+from kappa.runtime.worker import holding as worker_side
+from kappa.runtime.worker.claiming import claim
 from kappa.tables import holds, progress
 from kappa.tables.progress import Advance, NewPartition
 from kappa.versions import comparisons, holding

@@ -8,7 +8,7 @@ import pytest
 from sqlalchemy import Engine, text
 
 from kappa.errors import Fenced, IllegalTransition, StillNeeded, UnknownVersion
-from kappa.runtime.claiming import claim
+from kappa.runtime.worker.claiming import claim
 from kappa.tables import progress
 from kappa.tables.progress import Advance
 from kappa.versions import records

@@ -19,7 +19,7 @@ from kappa.log.topics import list_topics
 from kappa.operations.promote import promote
 from kappa.operations.verify import Verified, require_repeated, verify
 from kappa.registry.topic import value_subject
-from kappa.runtime import repeat
+from kappa.runtime.replay import repeat
 from kappa.tables import scratch
 from kappa.tables.engine import connect
 from tests.faults import Interrupted, Site

@@ -12,8 +12,8 @@ import pytest
 from kappa.config import KafkaSettings
 from kappa.log.history import TopicHistory, topic_history
 from kappa.plugins import find, load
-from kappa.runtime import admittance
 from kappa.runtime.assembly import assemble
+from kappa.runtime.live import admittance
 from tests.faults import Site, wait_until
 from tests.live.invariants import check
 from tests.live.scenes import Scene
@@ -24,7 +24,7 @@ from pathlib import Path
 
 import polars as pl
 from kappa import KeyedProcessor, Source
-from kappa.runtime import watchdog
+from kappa.runtime.live import watchdog
 
 watchdog.REBUILD_AFTER_S, watchdog.END_AFTER_S = {rebuild}, {end}
 
