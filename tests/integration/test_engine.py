@@ -167,8 +167,8 @@ def forget(database: str, shop: Shop) -> None:
     with psycopg.connect(database) as connection:
         for table in tables(database, shop):
             connection.execute(f'DROP TABLE "{table}"')
-        for table in ("kappa_finality", "kappa_offset", "kappa_dead_letter", "kappa_version"):
-            connection.execute(f"DELETE FROM {table}")
+        for table in ("finality", "offset", "dead_letter", "transition", "version"):
+            connection.execute(f"DELETE FROM kappa_{table}")
 
 
 @kinds
