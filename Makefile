@@ -14,7 +14,7 @@ INSTALL := $(BIN)/python -m pip install --quiet --disable-pip-version-check
 LOCAL := --no-deps --no-build-isolation
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test check fuzz soak bench lock clean
+.PHONY: help setup demo test check fuzz soak torture bench lock clean
 
 help:
 	@echo "make setup   install kappa and its tools into $(VENV)"
@@ -23,6 +23,7 @@ help:
 	@echo "make check   format, lint, types and import rules"
 	@echo "make fuzz    windows and aggregates against the slow reference, on other data each time"
 	@echo "make soak    three processes under load, one killed or paused every ten seconds"
+	@echo "make torture promotes and rollbacks under load with kills, then commands at random"
 	@echo "make bench   four jobs over four million events each, by kappa and by hand"
 	@echo "make lock    pin the newest versions that pyproject.toml allows"
 	@echo "make clean   remove what the other targets built"
@@ -69,6 +70,12 @@ fuzz: setup
 MINUTES := 5
 soak: setup
 	$(BIN)/python -m tests.live.soak --minutes $(MINUTES)
+
+# It prints what was done and ends with an error after any break.
+SWAPS := 200
+torture: setup
+	$(BIN)/python -m tests.live.torture --swaps $(SWAPS)
+	$(BIN)/python -m tests.live.chaos --processes 16 --seconds 180
 
 bench: setup
 	$(BIN)/python -m bench replay

@@ -4,6 +4,8 @@
 ``python -m bench latency``: from send to visible under ``kappa run``, beside a bare loop.
 ``python -m bench scaling``: how fast ``kappa run`` catches up with one worker and with two.
 ``python -m bench memory``: what a worker holds over many records, with the database paused.
+``python -m bench stall``: how long readers wait while a promote meets one that holds the view.
+``python -m bench diff``: comparing two versions of a million rows, beside a plain EXCEPT.
 ``python -m bench nexmark``: an online auction's queries, each replayed on a core and checked.
 """
 
@@ -14,7 +16,19 @@ import json
 import os
 from dataclasses import asdict
 
-from bench import by_hand, latency, memory, orders, replay, scaling, stages, state, visits
+from bench import (
+    by_hand,
+    diff,
+    latency,
+    memory,
+    orders,
+    replay,
+    scaling,
+    stages,
+    stall,
+    state,
+    visits,
+)
 from bench.jobs import JOBS
 from bench.nexmark import measure as nexmark
 from bench.servers import REGISTRY_TOPIC
@@ -42,6 +56,13 @@ def main() -> None:
     elif options.command == "memory":
         held = memory.measure(options.records, options.pause)
         print(json.dumps(asdict(held), indent=2) if options.json else memory.render(held))
+    elif options.command == "stall":
+        stalled = stall.measure()
+        listed = [asdict(one) for one in stalled]
+        print(json.dumps(listed, indent=2) if options.json else stall.render(stalled))
+    elif options.command == "diff":
+        compared = diff.measure(options.rows)
+        print(json.dumps(asdict(compared), indent=2) if options.json else diff.render(compared))
     elif options.command == "nexmark":
         found = nexmark.measure(options.events, options.core)
         print(json.dumps(asdict(found), indent=2) if options.json else nexmark.render(found))
@@ -71,6 +92,11 @@ def _parser() -> argparse.ArgumentParser:
     long.add_argument("--records", type=int, default=memory.RECORDS)
     long.add_argument("--pause", type=float, default=memory.PAUSE_S, help="in seconds")
     long.add_argument("--json", action="store_true")
+    held = commands.add_parser("stall", help="measure how long readers wait for a promote")
+    held.add_argument("--json", action="store_true")
+    versions = commands.add_parser("diff", help="measure comparing two versions, and EXCEPT")
+    versions.add_argument("--rows", type=int, default=diff.ROWS, help="of each version")
+    versions.add_argument("--json", action="store_true")
     for whole in (jobs, keys, auction):
         whole.add_argument("--core", type=int, default=max(os.sched_getaffinity(0)))
         whole.add_argument("--json", action="store_true")

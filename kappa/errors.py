@@ -37,6 +37,7 @@
     │   ├── MigrationNeeded        kappa's own tables are older than this kappa
     │   ├── NameTaken              a relation of this name exists and is not ours
     │   ├── LockTimeout            a reader held the lock for longer than we wait
+    │   │   └── OffsetsBusy        a worker's checkpoint held its offset rows
     │   └── Deadlock               PostgreSQL ended this transaction for another: run it again
     ├── VersionError
     │   ├── UnknownVersion
@@ -44,7 +45,15 @@
     │   ├── StateSchemaChanged     what is stored of keys cannot be read with this declaration
     │   ├── IllegalTransition      not allowed in the version's present state
     │   ├── NotCaughtUp            behind what readers have already seen
+    │   ├── SourceDropped          readers have seen a topic that it does not read
+    │   ├── DiffMissing            no comparison with the version in service was accepted
+    │   ├── DrainExpired           not caught up in the time the old version may wait
+    │   ├── OldSnapshot            a reader's snapshot is older than the version
+    │   ├── StillNeeded            what is to be dropped is in use, or may be soon
     │   ├── ViewIncompatible       the view's columns would change under its readers
+    │   ├── VersionHeld            two versions of it are being compared at the moment
+    │   ├── VersionsDiffer         by more than the comparison allows
+    │   ├── NotRepeated            history, replayed again, has given other rows
     │   └── Fenced                 somebody else has claimed the partition since
     ├── ReplayError
     │   ├── WorkerDied             a worker process ended before its partitions did
@@ -229,6 +238,10 @@ class LockTimeout(TableError):
     exit_code = 5
 
 
+class OffsetsBusy(LockTimeout):
+    pass
+
+
 class Deadlock(TableError):
     exit_code = 5
 
@@ -257,8 +270,40 @@ class NotCaughtUp(VersionError):
     pass
 
 
+class SourceDropped(VersionError):
+    pass
+
+
+class DiffMissing(VersionError):
+    pass
+
+
+class DrainExpired(VersionError):
+    pass
+
+
+class OldSnapshot(VersionError):
+    pass
+
+
+class StillNeeded(VersionError):
+    pass
+
+
 class ViewIncompatible(VersionError):
     pass
+
+
+class VersionHeld(VersionError):
+    pass
+
+
+class VersionsDiffer(VersionError):
+    exit_code = 1
+
+
+class NotRepeated(VersionError):
+    exit_code = 1
 
 
 class Fenced(VersionError):

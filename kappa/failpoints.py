@@ -14,25 +14,44 @@ from typing import Final
 
 VARIABLE: Final = "KAPPA_FAILPOINT"
 
-NAMES: Final = frozenset(
-    {
-        "fetched",
-        "decoded",
-        "folded",
-        "offsets_written",
-        "rows_begun",
-        "rows_written",
-        "committing",
-        "committed",
-        "revoked",
-        "claimed",
-        "relay_chosen",
-        "relay_published",
-        "relay_sent",
-    }
+BATCH: Final = (
+    "fetched",
+    "decoded",
+    "folded",
+    "offsets_written",
+    "rows_begun",
+    "rows_written",
+    "committing",
+    "committed",
 )
-"""In the order in which a batch passes them; then two steps of a rebalance, and three of a relay:
-its batch is chosen, the broker has it in an open transaction, and it counts."""
+"""In the order in which a batch passes them. ``rows_begun`` is for replays only, which append to
+tables without keys."""
+
+REBALANCE: Final = ("revoked", "claimed")
+"""Two steps of a worker that gives partitions up or takes them."""
+
+RELAY: Final = ("relay_chosen", "relay_published", "relay_sent")
+"""A relay's batch is chosen, the broker has it in an open transaction, and it counts."""
+
+CUTOVER: Final = (
+    "version_created",
+    "version_finished",
+    "drained",
+    "promote_locked",
+    "promote_written",
+    "promote_moved",
+    "promoted",
+    "retire_dropped",
+    "retired",
+)
+"""A version is made, its tables have their keys, the one in service takes no more input; in the
+swap all is locked, all but the views is written, they are moved, and it is committed; a version's
+tables are dropped, and that is committed. Those that end in -ed alone lie after their COMMIT."""
+
+COMPARISON: Final = ("held",)
+"""Two versions are held, so that they can be compared."""
+
+NAMES: Final = frozenset({*BATCH, *REBALANCE, *RELAY, *CUTOVER, *COMPARISON})
 
 
 def _armed(spec: str) -> Callable[[str], None]:

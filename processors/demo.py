@@ -95,6 +95,8 @@ def tell_second_version() -> None:
     say("counts them. It is built from all of history while readers go on with version 1.")
     run("replay", "hourly_delays", "--version", "2")
     run("status")
+    say("What would change for readers? Both versions are compared at the same offsets.")
+    run("diff", "hourly_delays", "--expect-diff", "--samples", "3")
     say("One transaction moves the view.")
     run("promote", "hourly_delays", "--version", "2")
     ask("The same question to the same view:", ", cancelled")

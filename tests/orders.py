@@ -58,6 +58,28 @@ class Shop:
     processor: str
 
 
+CORRECTED = (
+    PROCESSORS
+    + """
+corrected = WindowedAggregate(
+    name="{name}",
+    version=2,
+    source=Source("{topic}", event_time="placed_at", out_of_orderness="20s"),
+    key=["product"],
+    window=Tumbling("1m"),
+    allowed_lateness="30s",
+    aggregates={{**revenue.aggregates}},
+)
+"""
+)
+"""Version 2 waits longer for late records."""
+
+EXTENDED = CORRECTED.replace(
+    "**revenue.aggregates", '**revenue.aggregates, "dearest": Max("amount")'
+)
+"""Version 2 has a column more, too."""
+
+
 def orders(count: int, *, seed: int) -> list[dict[str, Any]]:
     """Orders a second apart on average; about one in ten comes late."""
     rng = random.Random(seed)

@@ -10,6 +10,7 @@ from datetime import date, datetime
 from enum import Enum
 from pathlib import Path
 from typing import Annotated, Any, TypeVar
+from uuid import UUID
 
 import typer
 from rich.console import Console
@@ -78,7 +79,7 @@ def plain(value: object) -> Any:
         return value.hex()
     if isinstance(value, set | frozenset):
         return sorted(value)
-    if isinstance(value, Path):
+    if isinstance(value, Path | UUID):
         return str(value)
     raise TypeError(f"{type(value).__name__} has no JSON form")
 

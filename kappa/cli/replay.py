@@ -5,17 +5,22 @@ from __future__ import annotations
 from typing import Annotated
 
 import typer
+from rich.filesize import decimal
 
 from kappa import config
 from kappa.cli.output import Json, emit, err, out, table
 from kappa.cli.progress import ProgressBar
 from kappa.operations.replay import (
     DEFAULT_BATCH_SIZE,
+    DryRun,
     PlannedReplay,
     Replayed,
     plan_replay,
     replay,
 )
+
+REFUSED = 4
+"""The exit status of a dry run whose replay would be refused."""
 
 
 def command(
@@ -44,7 +49,11 @@ def command(
         typer.Option(help="Build from the output of another processor; recorded for good."),
     ] = False,
     dry_run: Annotated[
-        bool, typer.Option("--dry-run", help="Say what would be read, and write nothing.")
+        bool,
+        typer.Option(
+            "--dry-run",
+            help="Say what would be read, what it takes and what speaks against it; write nothing.",
+        ),
     ] = False,
     as_json: Json = False,
 ) -> None:
@@ -67,6 +76,8 @@ def command(
             allow_derived=allow_derived,
         )
         emit(planned, as_json=as_json, render=_render_plan)
+        if planned.plan.refusals:
+            raise typer.Exit(REFUSED)
         return
     with ProgressBar("replaying") as bar:
         done, total = 0, 0
@@ -98,7 +109,8 @@ def command(
     emit(result, as_json=as_json, render=_render)
 
 
-def _render_plan(planned: PlannedReplay) -> None:
+def _render_plan(dry: DryRun) -> None:
+    planned = dry.plan
     out().print(
         f"would replay {planned.processor} version {planned.version} ({planned.state})"
         f" from {planned.topic}: {planned.records:,} records at most"
@@ -107,6 +119,17 @@ def _render_plan(planned: PlannedReplay) -> None:
         ["partition", "from", "to"],
         [(str(p["partition"]), p["start"], p["end"]) for p in planned.partitions],
     )
+    lines = {
+        "to read": None if dry.bytes is None else decimal(dry.bytes),
+        "takes about": None if dry.seconds is None else f"{dry.seconds:,.1f} s",
+        "on disk about": None if dry.disk_bytes is None else decimal(dry.disk_bytes),
+        "schema ids": ", ".join(map(str, dry.schema_ids)),
+    }
+    for name, value in lines.items():
+        out().print(f"{name:14}{value or 'not known yet'}", markup=False)
+    for refusal in planned.refusals:
+        err().print(f"would be refused: {refusal.message}", markup=False)
+        err().print(f"hint: {refusal.hint}", markup=False)
     _warn((*planned.overridden, *planned.warnings))
 
 

@@ -19,6 +19,8 @@ from kappa.log.records import TopicPartition
 EVERY_S = 1.0
 _DESCRIBE_EVERY = 5
 """Partitions are counted in every so many rounds."""
+_END_S = 1.0
+"""A question that a silent broker does not answer is not waited for: nothing depends on it."""
 
 
 @dataclass(frozen=True)
@@ -63,7 +65,7 @@ class EndsWatch:
         trace: TracebackType | None,
     ) -> None:
         self._stop.set()
-        self._thread.join(self._kafka.default_api_timeout_ms / 1000 + EVERY_S)
+        self._thread.join(_END_S)
 
     def _run(self) -> None:
         while not self._stop.is_set():

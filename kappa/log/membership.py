@@ -31,7 +31,8 @@ RELEASE_S = 8.0
 _HEARTBEAT_MS = 1_500
 _METADATA_MS = 5_000
 _POLL_S = 0.1
-_CLOSE_S = 10.0
+_CLOSE_S = 3.0
+"""A broker that does not hear of the leaving learns of it by the session timeout."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -10,7 +10,7 @@ from kappa import plugins
 from kappa.config import Settings
 from kappa.operations.dlq import reading, version_of
 from kappa.runtime.assembly import assemble, registry_of
-from kappa.runtime.recheck import Recheck
+from kappa.runtime.worker.recheck import Recheck
 from kappa.tables import letters
 from kappa.tables.letters import Choice, Letter
 from kappa.versions import records

@@ -5,10 +5,10 @@ from __future__ import annotations
 from uuid import UUID
 
 from kappa.errors import KappaError
-from kappa.runtime.job import Report
-from kappa.runtime.observer import Post, Relay, Worker
-from kappa.runtime.pulse import Note, Pulse
-from kappa.runtime.relay import Relayed
+from kappa.runtime.live.observer import Post, Relay, Worker
+from kappa.runtime.live.pulse import Note, Pulse
+from kappa.runtime.relay.sending import Relayed
+from kappa.runtime.worker.job import Report
 from kappa.telemetry.metrics import Metrics
 
 BUSY = 0.05

@@ -11,10 +11,10 @@ from uuid import UUID
 from kappa.errors import KappaError
 from kappa.operations.background import Background
 from kappa.operations.measuring import bottleneck
-from kappa.runtime.job import Report
-from kappa.runtime.observer import Observer, Relay, Worker
-from kappa.runtime.pulse import Note, Pulse
-from kappa.runtime.relay import Relayed
+from kappa.runtime.live.observer import Observer, Relay, Worker
+from kappa.runtime.live.pulse import Note, Pulse
+from kappa.runtime.relay.sending import Relayed
+from kappa.runtime.worker.job import Report
 from kappa.tables import workers
 from kappa.tables.workers import WorkerRow
 from kappa.telemetry.logs import logger

@@ -1,66 +1,222 @@
-"""``kappa promote``: make a built version the one that readers see."""
+"""``kappa promote`` and ``kappa rollback``: which versions readers see."""
 
 from __future__ import annotations
 
-import getpass
-import socket
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
+
+from sqlalchemy import Engine
 
 from kappa.config import Settings, require_postgres
 from kappa.errors import UnknownVersion
 from kappa.tables.bookkeeping import require_current
 from kappa.tables.engine import connect
-from kappa.versions import records
+from kappa.versions import records, timeline
+from kappa.versions.deployment import Action, Moved, Options
 from kappa.versions.lifecycle import State
+from kappa.versions.preflight import Examined
+from kappa.versions.promote import Persistence, Promoted, examine
 from kappa.versions.promote import promote as swap
+from kappa.versions.rollback import former
+
+__all__ = ["Options", "Persistence", "plan", "promote", "rollback"]
+
+_NOTHING_SPECIAL = Options()
+_PATIENT = Persistence()
+_NEVER = frozenset({State.RETIRED})
 
 
 @dataclass(frozen=True)
-class PromotedVersion:
-    """What a promote did.
+class Change:
+    """What became of one processor's view.
 
     Attributes:
         from_version: the version that served before; None for a first promote.
         changed: False when the version was serving already.
-        deployment_id: names this promote in the history.
-        attempts: transactions begun; more than one where readers held the view.
     """
 
     processor: str
     from_version: int | None
     to_version: int
     changed: bool
+
+
+@dataclass(frozen=True)
+class Changed:
+    """What a promote or rollback did.
+
+    Attributes:
+        deployment_id: names it in the history; None when nothing changed.
+        attempts: transactions begun; more than one where readers held a view, or a version
+            was behind.
+        drained: whether the old version had to stop taking input for a while.
+    """
+
+    moves: tuple[Change, ...]
     deployment_id: str | None
     attempts: int
+    drained: bool
 
 
-def promote(settings: Settings, name: str, version: int | None) -> PromotedVersion:
-    """Moves the view to ``version``, or to the highest version that is not retired.
+@dataclass(frozen=True)
+class PlannedPartition:
+    """Where a partition's offsets stand; ``behind`` is what the new version lacks."""
+
+    topic: str
+    partition: int
+    from_offset: int | None
+    to_offset: int | None
+    served: int | None
+    behind: int
+
+
+@dataclass(frozen=True)
+class PlannedMove:
+    """What a promote would do to one processor's views.
+
+    Attributes:
+        refusal: why it would be refused, and ``hint`` what to do; None where nothing speaks
+            against it. To be behind is no refusal: a promote waits for that to pass.
+        statements: what would be run for the views.
+        dependents: views that select from them, which stay and see the new version.
+    """
+
+    processor: str
+    from_version: int | None
+    to_version: int
+    state: str
+    changes: bool
+    refusal: str | None
+    hint: str | None
+    partitions: tuple[PlannedPartition, ...]
+    statements: tuple[str, ...]
+    dependents: tuple[str, ...]
+
+
+def promote(
+    settings: Settings,
+    versions: Mapping[str, int | None],
+    *,
+    options: Options = _NOTHING_SPECIAL,
+    persistence: Persistence = _PATIENT,
+    on_wait: Callable[[str], None] = lambda said: None,
+) -> Changed:
+    """Moves the views of all these processors, each to the version given or to its highest.
+
+    ``on_wait`` hears what is waited for.
 
     Raises:
         KappaError: see kappa.versions.promote.promote.
     """
+    with _engine(settings) as engine:
+        chosen = _chosen(engine, versions)
+        done = swap(engine, chosen, who=timeline.who(), options=options, persistence=persistence)
+    return _changed(done)
+
+
+def plan(
+    settings: Settings,
+    versions: Mapping[str, int | None],
+    *,
+    options: Options = _NOTHING_SPECIAL,
+) -> tuple[PlannedMove, ...]:
+    """What `promote` would do, and what speaks against it. Changes nothing.
+
+    Raises:
+        UnknownVersion: a version was never built.
+    """
+    with _engine(settings) as engine:
+        found = examine(engine, _chosen(engine, versions), options)
+    return tuple(_planned(one) for one in found)
+
+
+def rollback(
+    settings: Settings,
+    names: tuple[str, ...],
+    *,
+    options: Options = _NOTHING_SPECIAL,
+    persistence: Persistence = _PATIENT,
+    on_wait: Callable[[str], None] = lambda said: None,
+) -> Changed:
+    """Moves the views back to the versions that served before, by the same rules as a promote.
+
+    Raises:
+        UnknownVersion: nothing of this name serves.
+        IllegalTransition: nothing served before, or it is retired.
+        KappaError: see kappa.versions.promote.promote.
+    """
+    with _engine(settings) as engine:
+        with engine.connect() as connection:
+            chosen = {name: former(connection, name) for name in names}
+        done = swap(
+            engine,
+            chosen,
+            who=timeline.who(),
+            action=Action.ROLLBACK,
+            options=options,
+            persistence=persistence,
+            listener=on_wait,
+        )
+    return _changed(done)
+
+
+@contextmanager
+def _engine(settings: Settings) -> Iterator[Engine]:
     engine = connect(require_postgres(settings))
     try:
         with engine.connect() as connection:
             require_current(connection)
-            chosen = version
-            if chosen is None:
-                known = records.list_versions(connection, name)
-                chosen = max((v.version for v in known if v.state is not State.RETIRED), default=0)
-        if not chosen:
-            raise UnknownVersion(
-                f"no version of {name!r} has been built", hint=f"run 'kappa replay {name}' first"
-            )
-        who = f"{getpass.getuser()}@{socket.gethostname()}"
-        done = swap(engine, name, chosen, who=who)
+        yield engine
     finally:
         engine.dispose()
-    return PromotedVersion(
-        processor=done.processor,
-        from_version=done.from_version,
-        to_version=done.to_version,
-        changed=done.changed,
+
+
+def _chosen(engine: Engine, versions: Mapping[str, int | None]) -> dict[str, int]:
+    """The version of each processor: the one given, else the highest that is not retired."""
+    chosen = {}
+    with engine.connect() as connection:
+        for name, version in versions.items():
+            known = records.list_versions(connection, name)
+            highest = max((v.version for v in known if v.state not in _NEVER), default=None)
+            if version is None and highest is None:
+                raise UnknownVersion(
+                    f"no version of {name!r} has been built",
+                    hint=f"run 'kappa replay {name}' first",
+                )
+            chosen[name] = version or highest or 0
+    return chosen
+
+
+def _changed(done: Promoted) -> Changed:
+    return Changed(
+        moves=tuple(_change(move) for move in done.moves),
         deployment_id=str(done.deployment_id) if done.deployment_id else None,
         attempts=done.attempts,
+        drained=done.drained,
+    )
+
+
+def _change(move: Moved) -> Change:
+    return Change(move.processor, move.from_version, move.to_version, move.changed)
+
+
+def _planned(one: Examined) -> PlannedMove:
+    refusal = one.refusal
+    return PlannedMove(
+        processor=one.move.processor,
+        from_version=one.move.from_version,
+        to_version=one.move.to_version,
+        state=one.state.value,
+        changes=one.changes,
+        refusal=None if refusal is None else str(refusal),
+        hint=None if refusal is None else refusal.hint,
+        partitions=tuple(
+            PlannedPartition(
+                lag.topic, lag.partition, lag.from_offset, lag.to_offset, lag.served, lag.behind
+            )
+            for lag in one.lags
+        ),
+        statements=one.statements,
+        dependents=one.dependents,
     )

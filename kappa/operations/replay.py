@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
-from kappa.config import Settings
-from kappa.runtime.job import Report
-from kappa.runtime.join import join
-from kappa.runtime.plan import Plan, plan
-from kappa.runtime.replay import DEFAULT_BATCH_SIZE, execute
+from kappa.config import Settings, require_postgres
+from kappa.errors import KappaError
+from kappa.runtime.replay.estimate import estimate
+from kappa.runtime.replay.execution import DEFAULT_BATCH_SIZE, execute
+from kappa.runtime.replay.join import join
+from kappa.runtime.replay.plan import Plan, examine, plan
+from kappa.runtime.replay.sealing import seal
+from kappa.runtime.worker.job import Report
+from kappa.tables.engine import connect
 
-__all__ = ["DEFAULT_BATCH_SIZE", "PlannedReplay", "Replayed", "plan_replay", "replay"]
+__all__ = ["DEFAULT_BATCH_SIZE", "DryRun", "PlannedReplay", "Replayed", "plan_replay", "replay"]
 
 
 @dataclass(frozen=True)
@@ -22,6 +26,7 @@ class PlannedReplay:
         state: the version's state now, ``new`` for one that does not exist yet.
         records: offsets to read, an upper bound of the records.
         partitions: per partition its offsets ``[start, end)``.
+        refusals: everything for which it would be refused.
     """
 
     processor: str
@@ -33,6 +38,35 @@ class PlannedReplay:
     reader_schema_id: int
     overridden: tuple[str, ...]
     warnings: tuple[str, ...]
+    refusals: tuple[Refusal, ...] = ()
+
+
+@dataclass(frozen=True)
+class DryRun:
+    """What a replay would read and take, and all that speaks against it.
+
+    Attributes:
+        bytes: read from the brokers, as they lie there; None if these do not say.
+        seconds: at the rate of the last build; None before the first.
+        disk_bytes: for the tables, going by the last version; None where there is none, or the
+            version is built already.
+        schema_ids: schemas that records were or may be written with.
+    """
+
+    plan: PlannedReplay
+    bytes: int | None
+    seconds: float | None
+    disk_bytes: int | None
+    schema_ids: tuple[int, ...]
+
+
+@dataclass(frozen=True)
+class Refusal:
+    """A reason for which a replay would be refused: the error's class, and what it says."""
+
+    error: str
+    message: str
+    hint: str
 
 
 @dataclass(frozen=True)
@@ -60,16 +94,22 @@ def plan_replay(
     *,
     allow_truncated: bool,
     allow_derived: bool = False,
-) -> PlannedReplay:
-    """Finds what a replay would do, or why it would be refused. Writes nothing."""
-    return _planned(
-        plan(
-            settings,
-            name,
-            version,
-            allow_truncated=allow_truncated,
-            allow_derived=allow_derived,
-        )
+) -> DryRun:
+    """Finds what a replay would do, and all for which it would be refused. Writes nothing.
+
+    Raises:
+        KappaError: it cannot even be looked at.
+    """
+    planned, refusals = examine(
+        settings, name, version, allow_truncated=allow_truncated, allow_derived=allow_derived
+    )
+    known = estimate(planned)
+    return DryRun(
+        plan=_planned(planned, refusals),
+        bytes=known.size_bytes,
+        seconds=known.seconds,
+        disk_bytes=known.disk_bytes,
+        schema_ids=known.schema_ids,
     )
 
 
@@ -129,11 +169,23 @@ def replay(
         bytes=read.size_bytes,
         seconds=round(finished.seconds, 3),
         records_per_second=round(read.records / finished.seconds, 1),
-        warnings=finished.warnings,
+        warnings=(*finished.warnings, *_sealed(settings, planned)),
     )
 
 
-def _planned(planned: Plan) -> PlannedReplay:
+def _sealed(settings: Settings, planned: Plan) -> tuple[str, ...]:
+    """Completes the manifest; a warning where that fails, because the build stands without it."""
+    engine = connect(require_postgres(settings))
+    try:
+        seal(engine, planned.assembly.name, planned.assembly.version)
+    except KappaError as error:
+        return (f"the manifest has no digest of the rows: {error}",)
+    finally:
+        engine.dispose()
+    return ()
+
+
+def _planned(planned: Plan, refusals: Sequence[KappaError] = ()) -> PlannedReplay:
     return PlannedReplay(
         processor=planned.assembly.name,
         version=planned.assembly.version,
@@ -147,4 +199,5 @@ def _planned(planned: Plan) -> PlannedReplay:
         reader_schema_id=planned.assembly.reader_schema_id,
         overridden=planned.overridden,
         warnings=planned.warnings,
+        refusals=tuple(Refusal(type(error).__name__, str(error), error.hint) for error in refusals),
     )

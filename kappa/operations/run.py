@@ -15,9 +15,9 @@ from kappa.operations.background import Background
 from kappa.operations.measuring import Measuring
 from kappa.operations.observing import Logging, Showing, Together
 from kappa.operations.weighing import Weighing
-from kappa.runtime.installed import lacking
-from kappa.runtime.job import Rhythm
-from kappa.runtime.supervisor import Running, Supervisor
+from kappa.runtime.live.installed import lacking
+from kappa.runtime.live.supervisor import Running, Supervisor
+from kappa.runtime.worker.job import Rhythm
 from kappa.tables.bookkeeping import require_current
 from kappa.tables.engine import connect
 from kappa.telemetry.logs import configure_logs, logger
@@ -26,6 +26,8 @@ from kappa.telemetry.server import TelemetryServer
 
 DEFAULT_MAX_BATCH = 100_000
 DEFAULT_MAX_DELAY_MS = 50
+_BEHIND_TIMES = 10
+"""How much longer checkpoints may take while there is a backlog: fewer of them, sooner over."""
 _ALIVE_S = 30.0
 """Without a turn of the supervisor's loop, before it no longer counts as alive."""
 
@@ -50,13 +52,15 @@ def run(
         names: the processors; none means all.
         workers: processes for each version on this host.
         max_batch: records between two checkpoints, at most.
-        max_delay_ms: how long a record waits for others before it is committed, at most.
+        max_delay_ms: how long a record waits for others before it is committed, at most; ten
+            times that where it has waited in a backlog already.
         http: the address for metrics and health, ``host:port``; None for none.
 
     Raises:
         KappaError: nothing can be followed, for reasons that do not pass by waiting.
     """
-    rhythm = Rhythm(max_batch, max_delay_ms / 1000)
+    delay_s = max_delay_ms / 1000
+    rhythm = Rhythm(max_batch, delay_s, behind_s=delay_s * _BEHIND_TIMES)
     configure_logs(settings.telemetry.log_form, settings.telemetry.log_level)
     require_kafka(settings)
     metrics = Metrics()

@@ -9,10 +9,10 @@ from sqlalchemy import Connection
 
 from kappa.errors import KappaError
 from kappa.operations.background import Background
-from kappa.runtime.job import Report
-from kappa.runtime.observer import Post, Relay, Worker
-from kappa.runtime.pulse import Note, Pulse
-from kappa.runtime.relay import Relayed
+from kappa.runtime.live.observer import Post, Relay, Worker
+from kappa.runtime.live.pulse import Note, Pulse
+from kappa.runtime.relay.sending import Relayed
+from kappa.runtime.worker.job import Report
 from kappa.tables import outbox
 from kappa.tables.sizes import table_sizes
 from kappa.telemetry.metrics import Metrics

@@ -20,8 +20,20 @@ def unread(found: Collection[PartitionProgress], history: TopicHistory) -> Topic
     return replace(history, partitions=left)
 
 
-def check_positions(found: Collection[PartitionProgress], history: TopicHistory) -> None:
+def check_positions(
+    found: Collection[PartitionProgress],
+    history: TopicHistory,
+    later: Collection[PartitionProgress] | None = None,
+) -> None:
     """Passes if every position lies in the log of the topic it was read from.
+
+    Others may move positions and delete records all the while. So only what was committed before
+    the log was looked at can be held against its end, and only what was committed after that
+    against its start.
+
+    Args:
+        found: positions as they were before ``history`` was looked up.
+        later: as they were after that; the same where nobody else works.
 
     Raises:
         TopicRecreated: the topic is another one of the same name, or has fewer partitions.
@@ -47,7 +59,9 @@ def check_positions(found: Collection[PartitionProgress], history: TopicHistory)
                 log_end=part.high_watermark,
                 hint="the log lost records; replay a new version from what is left",
             )
-        if row.next_offset < part.log_start:
+    for row in found if later is None else later:
+        part = ends.get(row.partition)  # none: it is newer than what was looked up
+        if part is not None and row.next_offset < part.log_start:
             raise HistoryTruncated(
                 "records that this version has not read yet are gone",
                 topic=row.topic,

@@ -32,7 +32,7 @@ from sqlalchemy.dialects.postgresql import JSONB
 
 from kappa.errors import MigrationNeeded
 
-REVISION = "0003"
+REVISION = "0004"
 """The migration that makes the tables as they are described here."""
 
 VERSION_TABLE = "kappa_alembic_version"
@@ -61,13 +61,19 @@ version = Table(
     Column("distribution", Text),
     Column("distribution_version", Text),
     Column("overrides", JSONB, nullable=False, server_default=text("'[]'::jsonb")),
+    Column("accepted", JSONB, nullable=False, server_default=text("'[]'::jsonb")),
     Column("manifest", JSONB),
+    Column("drains_until", DateTime(timezone=True)),
     Column("created_at", DateTime(timezone=True), nullable=False, server_default=func.now()),
     Column("ready_at", DateTime(timezone=True)),
     Column("retired_at", DateTime(timezone=True)),
     ForeignKeyConstraint(["processor"], ["kappa_processor.name"]),
 )
-"""One row per version, kept after it is retired: numbers are never reused."""
+"""One row per version, kept after it is retired: numbers are never reused.
+
+``accepted`` lists other code that a person accepted under this number. While a version drains,
+``drains_until`` is when it takes input again if nothing else happens.
+"""
 
 offset = Table(
     "kappa_offset",
@@ -253,13 +259,14 @@ history = Table(
     "kappa_history",
     metadata,
     Column("deployment_id", Uuid, primary_key=True),
-    Column("processor", Text, nullable=False),
+    Column("processor", Text, primary_key=True),
     Column("action", Text, nullable=False),
     Column("from_version", Integer),
     Column("to_version", Integer),
     Column("who", Text, nullable=False),
     Column("at", DateTime(timezone=True), nullable=False, server_default=func.now()),
     Column("offsets", JSONB, nullable=False),
+    Column("detail", JSONB, nullable=False, server_default=text("'{}'::jsonb")),
     ForeignKeyConstraint(["processor"], ["kappa_processor.name"]),
 )
 """What was done to which view, by whom, at which offsets. Written in the same transaction."""

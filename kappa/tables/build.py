@@ -82,10 +82,12 @@ def is_finished(conn: Connection, layout: Layout) -> bool:
     return catalog.has_constraint(conn, layout.table, names.key_name(layout.table))
 
 
-def drop(conn: Connection, processor: str, version: int, outputs: Collection[str] = ()) -> None:
+def drop(
+    conn: Connection, processor: str, version: int, outputs: Collection[str] = ()
+) -> tuple[str, ...]:
     """Drops a version's tables, if they exist, and never what depends on them.
 
-    ``outputs`` names its side outputs.
+    ``outputs`` names its side outputs. Returns the tables there were.
 
     Raises:
         IllegalTransition: views still select from a table; they are named.
@@ -96,13 +98,15 @@ def drop(conn: Connection, processor: str, version: int, outputs: Collection[str
         names.late_name(processor, version),
         names.table_name(processor, version),
     ]
-    for name in tables:
+    found = tuple(name for name in tables if catalog.find(conn, name) is not None)
+    for name in found:
         views = catalog.dependents(conn, name)
         if views:
             raise IllegalTransition(
                 f"{name!r} is still in use", views=", ".join(views), hint="drop them first"
             )
-        conn.execute(DropTable(sa.Table(name, sa.MetaData()), if_exists=True))
+        conn.execute(DropTable(sa.Table(name, sa.MetaData())))
+    return found
 
 
 def _create(conn: Connection, name: str, columns: tuple[Column, ...]) -> bool:

@@ -1,9 +1,15 @@
-"""Polars frames as the text that COPY reads. Whole columns at a time, no value in Python."""
+"""Polars frames as the text that COPY reads. Whole columns at a time, no value in Python.
+
+But for very large values of bytes, which as a column, in hexadecimal and quoted, would take many
+times their size.
+"""
 
 from __future__ import annotations
 
 import io
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from functools import reduce
+from operator import or_
 from typing import Literal, TypeAlias
 
 import polars as pl
@@ -20,6 +26,8 @@ _QuoteStyle: TypeAlias = Literal["necessary", "non_numeric"]
 
 _ROWS = 100_000
 """Rows turned into text at a time, which bounds memory."""
+LARGE_BYTES = 1 << 20
+"""Of a value, beyond which it is turned into text piece by piece."""
 
 
 def copy_in(conn: Connection, table: str, columns: Sequence[Column], frame: pl.DataFrame) -> None:
@@ -35,8 +43,40 @@ def copy_in(conn: Connection, table: str, columns: Sequence[Column], frame: pl.D
     )
     with translating(), driver(conn).cursor() as cursor, cursor.copy(statement) as copy:
         for part in frame.iter_slices(_ROWS):
-            copy.write(csv(part, columns))
+            for text in _texts(part, columns):
+                copy.write(text)
             reach("rows_begun")
+
+
+def _texts(frame: pl.DataFrame, columns: Sequence[Column]) -> Iterator[memoryview | bytes]:
+    """The frame's rows as CSV, those with large values last."""
+    sizes = [
+        pl.col(column.name).bin.size() > LARGE_BYTES
+        for column in columns
+        if isinstance(frame.schema[column.name], pl.Binary)
+    ]
+    large = frame.select(reduce(or_, sizes, pl.lit(value=False)).fill_null(value=False)).to_series()
+    if not large.any():
+        yield csv(frame, columns)
+        return
+    yield csv(frame.filter(~large), columns)
+    for at in large.arg_true():
+        row = frame.slice(at, 1)
+        for number, column in enumerate(columns):
+            yield b"," if number else b""
+            yield from _field(row, column)
+        yield b"\n"
+
+
+def _field(row: pl.DataFrame, column: Column) -> Iterator[bytes]:
+    """One value of the frame's one row, in pieces."""
+    value = row[column.name].item()
+    if not isinstance(value, bytes):
+        yield bytes(csv(row, [column])[:-1])
+        return
+    yield b"\\x"
+    for start in range(0, len(value), LARGE_BYTES):
+        yield value[start : start + LARGE_BYTES].hex().encode()
 
 
 def csv(frame: pl.DataFrame, columns: Sequence[Column]) -> memoryview:

@@ -46,6 +46,7 @@ class Claimed:
     max_event_time: int | None
     max_record_time: int | None
     records: int
+    held_until: int | None = None  # where it must stop, exclusive; see kappa.tables.holds
 
 
 @dataclass(frozen=True, slots=True)
@@ -222,7 +223,7 @@ def _progress(
 
 
 def _columns(kind: type[Claimed | PartitionProgress]) -> list[sa.Column[Any]]:
-    return [offset.c[field.name] for field in fields(kind)]
+    return [offset.c[field.name] for field in fields(kind) if field.name in offset.c]
 
 
 def _row(processor: str, version: int, new: NewPartition) -> dict[str, object]:
@@ -289,6 +290,7 @@ UPDATE kappa_offset AS o SET
     schema_ids = CASE WHEN o.schema_ids @> CAST(step.schema_ids AS int[]) THEN o.schema_ids ELSE
         ARRAY(SELECT unnest(o.schema_ids) UNION SELECT unnest(CAST(step.schema_ids AS int[]))
               ORDER BY 1) END,
+    backend_pid = pg_backend_pid(),
     updated_at = now()
 FROM step
 WHERE o.processor = :p AND o.version = :v

@@ -9,7 +9,7 @@ from functools import lru_cache
 import sqlalchemy as sa
 
 from kappa.tables import names
-from kappa.tables.layout import DELETED, OFFSET, Column, Kind, Layout, key_of
+from kappa.tables.layout import DELETED, OFFSET, Column, Kind, Layout, Side, key_of
 from kappa.tables.merge import MergeRule
 from kappa.tables.sqltypes import BOOLEAN
 
@@ -25,6 +25,12 @@ def rows_table(layout: Layout) -> sa.Table:
     One object per layout, so that SQLAlchemy compiles each statement about it once.
     """
     return relation(layout.table, layout.columns)
+
+
+@lru_cache(maxsize=64)
+def side_rows(layout: Layout, side: Side) -> sa.Table:
+    """The table of a side output's rows, without its key."""
+    return relation(layout.side_table(side), side.columns)
 
 
 def building_columns(layout: Layout) -> tuple[Column, ...]:

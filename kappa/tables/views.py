@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+from contextlib import nullcontext
 from dataclasses import dataclass
 from typing import Any
 
@@ -13,8 +15,9 @@ from kappa.errors import NameTaken, ViewIncompatible
 from kappa.tables import catalog, finality
 from kappa.tables.catalog import Relation, RelationColumn, RelationKind
 from kappa.tables.engine import driver, translating
-from kappa.tables.layout import Layout
-from kappa.tables.relations import relation, rows_table
+from kappa.tables.layout import Layout, Side
+from kappa.tables.recreation import check_recreatable, recreated, with_options
+from kappa.tables.relations import rows_table, side_rows
 
 
 def select_view(layout: Layout) -> sa.Select[Any]:
@@ -22,19 +25,37 @@ def select_view(layout: Layout) -> sa.Select[Any]:
 
     Of windows that are shown only when they are final, those that are.
     """
-    table = rows_table(layout)
-    shown = {column.name: column.finalize.expression(table) for column in layout.view}
-    selected = sa.select(*(expression.label(name) for name, expression in shown.items()))
+    shown = _shown(layout)
+    selected = select_rows(layout)
     if layout.finality is None or not layout.finality.hides:
         return selected
     final_through = finality.through(layout.processor, layout.version)
     return selected.where(shown["window_end"] <= final_through)
 
 
-def check_view(conn: Connection, layout: Layout, serving: Layout | None = None) -> None:
+def select_rows(layout: Layout) -> sa.Select[Any]:
+    """What the view would select if all rows were final."""
+    return sa.select(*(expression.label(name) for name, expression in _shown(layout).items()))
+
+
+def select_side(layout: Layout, side: Side) -> sa.Select[Any]:
+    """What the view of a side output selects."""
+    rows = side_rows(layout, side)
+    return sa.select(*(rows.c[column.name] for column in side.shown))
+
+
+def _shown(layout: Layout) -> dict[str, sa.ColumnElement[Any]]:
+    table = rows_table(layout)
+    return {column.name: column.finalize.expression(table) for column in layout.view}
+
+
+def check_view(
+    conn: Connection, layout: Layout, serving: Layout | None = None, *, recreate: bool = False
+) -> None:
     """Whether the views could be moved to this version's tables, without moving them.
 
-    ``serving`` is the layout of the version they show now, None where there is none.
+    ``serving`` is the layout of the version they show now, None where there is none. With
+    ``recreate`` they may be dropped and made anew.
 
     Raises:
         NameTaken: a name belongs to a relation that is not this processor's view.
@@ -43,24 +64,51 @@ def check_view(conn: Connection, layout: Layout, serving: Layout | None = None) 
     """
     _check_sides(layout, serving)
     for view in _views(layout):
-        _movable(conn, view)
+        _movable(conn, view, recreate=recreate)
 
 
-def move_view(conn: Connection, layout: Layout, serving: Layout | None = None) -> None:
-    """Creates the views or moves them to this version's tables; their options are kept.
+def move_views(
+    conn: Connection,
+    moves: Iterable[tuple[Layout, Layout | None]],
+    *,
+    recreate: bool = False,
+    backwards: bool = False,
+) -> None:
+    """Creates the views of all these layouts, or moves them; in the order of their names.
+
+    A query that reads two of them takes their locks in its own order, and one that takes them in
+    the other way round would hold up this transaction, and be held up by it: so a caller tries
+    ``backwards`` in turn.
+
+    Each layout comes with that of the version its views show now, None where there is none. The
+    views' options are kept. With ``recreate`` a view whose columns would change is dropped and
+    made anew, with what belongs to it and what depends on it.
 
     Raises what `check_view` raises.
     """
-    _check_sides(layout, serving)
-    for view in _views(layout):
-        existing = _movable(conn, view)
-        options = existing.options if existing is not None else ()
-        with translating():
-            driver(conn).execute(
-                sql.SQL("CREATE OR REPLACE VIEW {} {} AS {}").format(
-                    sql.Identifier(view.name), _with(options), _rendered(conn, view)
-                )
-            )
+    planned = []
+    for layout, serving in moves:
+        _check_sides(layout, serving)
+        for view in _views(layout):
+            existing, change = _movable(conn, view, recreate=recreate)
+            planned.append((view.name, _creation(conn, view, existing), change is not None))
+    # Before the first of these readers are not concerned; after it they wait.
+    for name, create, anew in sorted(planned, key=lambda each: each[0], reverse=backwards):
+        with recreated(conn, name) if anew else nullcontext(), translating():
+            driver(conn).execute(create)
+
+
+def statements(conn: Connection, layout: Layout) -> tuple[str, ...]:
+    """The statements that would move this layout's views, for people to look at."""
+    return tuple(
+        _creation(conn, view, catalog.find(conn, view.name)).as_string(driver(conn))
+        for view in _views(layout)
+    )
+
+
+def view_names(layout: Layout) -> tuple[str, ...]:
+    """The views of this layout."""
+    return tuple(view.name for view in _views(layout))
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,9 +126,7 @@ def _views(layout: Layout) -> list[_View]:
     views = [_View(layout.view_name, layout.processor, layout.table, select_view(layout))]
     for side in layout.sides:
         name, table = layout.side_view_name(side), layout.side_table(side)
-        rows = relation(table, side.columns)
-        select = sa.select(*(rows.c[column.name] for column in side.shown))
-        views.append(_View(name, layout.processor, table, select))
+        views.append(_View(name, layout.processor, table, select_side(layout, side)))
     return sorted(views, key=lambda view: view.name)
 
 
@@ -96,24 +142,30 @@ def _check_sides(layout: Layout, serving: Layout | None) -> None:
         )
 
 
-def _movable(conn: Connection, view: _View) -> Relation | None:
-    """The view as it is now; None where there is none yet."""
+def _movable(
+    conn: Connection, view: _View, *, recreate: bool
+) -> tuple[Relation | None, ViewIncompatible | None]:
+    """The view as it is now, None where there is none yet; and why it must be made anew."""
     existing = catalog.find(conn, view.name)
     if existing is None:
-        return None
+        return None, None
     if existing.kind is not RelationKind.VIEW or not _is_ours(conn, view):
         raise NameTaken(
             f"a relation {view.name!r} exists and is not this processor's view",
             hint="rename it, or give the processor another name",
         )
-    _compare(view.name, existing.columns, _selected(conn, view))
+    change = _incompatible(conn, view, existing)
+    if change is not None and not recreate:
+        raise change
+    if change is not None:
+        check_recreatable(conn, view.name)
     if not catalog.can_select(conn, existing.owner, view.table):
         raise ViewIncompatible(
             f"the owner of view {view.name!r} may not read {view.table!r}",
             owner=existing.owner,
             hint=f'GRANT SELECT ON "{view.table}" TO "{existing.owner}"',
         )
-    return existing
+    return existing, change
 
 
 def _is_ours(conn: Connection, view: _View) -> bool:
@@ -123,10 +175,10 @@ def _is_ours(conn: Connection, view: _View) -> bool:
     return bool(own) and all(source.startswith(prefix) for source in own)
 
 
-def _selected(conn: Connection, view: _View) -> tuple[RelationColumn, ...]:
-    """The columns the view would have, as PostgreSQL sees them."""
+def selected_columns(conn: Connection, select: sa.Select[Any]) -> tuple[RelationColumn, ...]:
+    """The columns a view of ``select`` would have, as PostgreSQL sees them."""
     with translating(), driver(conn).cursor() as cursor:
-        cursor.execute(sql.SQL("{} LIMIT 0").format(_rendered(conn, view)))
+        cursor.execute(sql.SQL("{} LIMIT 0").format(rendered(conn, select)))
         assert cursor.pgresult is not None
         assert cursor.description is not None
         names = [column.name for column in cursor.description]
@@ -136,19 +188,29 @@ def _selected(conn: Connection, view: _View) -> tuple[RelationColumn, ...]:
     return tuple(RelationColumn(name, kind) for name, kind in zip(names, types, strict=True))
 
 
-def _compare(view: str, old: tuple[RelationColumn, ...], new: tuple[RelationColumn, ...]) -> None:
+def _incompatible(conn: Connection, view: _View, existing: Relation) -> ViewIncompatible | None:
     """Readers may gain columns at the end, and nothing else."""
-    for place, column in enumerate(old, start=1):
+    new = selected_columns(conn, view.select)
+    for place, column in enumerate(existing.columns, start=1):
         now = new[place - 1] if place <= len(new) else None
         if now is not None and now == column:
             continue
-        raise ViewIncompatible(
+        return ViewIncompatible(
             _difference(column, now, [other.name for other in new]),
-            view=view,
+            view=view.name,
             column=column.name,
             place=place,
-            hint="keep the columns readers know, add new ones at the end, or use another name",
+            hint="keep the columns readers know and add new ones at the end, use another name, or"
+            " make the view anew with --recreate",
         )
+    return None
+
+
+def _creation(conn: Connection, view: _View, existing: Relation | None) -> sql.Composed:
+    options = existing.options if existing is not None else ()
+    return sql.SQL("CREATE OR REPLACE VIEW {} {} AS {}").format(
+        sql.Identifier(view.name), with_options(options), rendered(conn, view.select)
+    )
 
 
 def _difference(old: RelationColumn, now: RelationColumn | None, names: list[str]) -> str:
@@ -159,19 +221,10 @@ def _difference(old: RelationColumn, now: RelationColumn | None, names: list[str
     return f"column {old.name!r} would be removed"
 
 
-def _rendered(conn: Connection, view: _View) -> sql.SQL:
-    compiled = view.select.compile(dialect=conn.dialect, compile_kwargs={"literal_binds": True})
+def rendered(conn: Connection, select: sa.Select[Any]) -> sql.SQL:
+    """The statement with its values in it: a definition takes no parameters."""
+    compiled = select.compile(dialect=conn.dialect, compile_kwargs={"literal_binds": True})
     return sql.SQL(str(compiled))
-
-
-def _with(options: tuple[tuple[str, str], ...]) -> sql.Composable:
-    if not options:
-        return sql.SQL("")
-    listed = (
-        sql.SQL("{} = {}").format(sql.Identifier(name), sql.Literal(value))
-        for name, value in options
-    )
-    return sql.SQL("WITH ({})").format(sql.SQL(", ").join(listed))
 
 
 _TYPES = sa.text(

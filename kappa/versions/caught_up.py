@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from dataclasses import dataclass
 
-from kappa.errors import NotCaughtUp, TopicRecreated
+from kappa.errors import NotCaughtUp, SourceDropped, TopicRecreated
 
 
 @dataclass(frozen=True, slots=True, order=True)
@@ -24,8 +24,11 @@ def check_caught_up(
     blue: Iterable[Position],
     green: Iterable[Position],
     served: Iterable[Position],
+    dropped: frozenset[str] = frozenset(),
 ) -> None:
     """Passes if ``green`` is at or past the version in service and all that was ever served.
+
+    ``dropped`` are topics that it need not read.
 
     Raises:
         NotCaughtUp: in some partition it is not, or does not read it at all.
@@ -33,6 +36,8 @@ def check_caught_up(
     """
     reached = {(at.topic, at.partition): at for at in green}
     for seen in sorted((*blue, *served)):
+        if seen.topic in dropped:
+            continue
         at = reached.get((seen.topic, seen.partition))
         if at is not None and at.topic_id != seen.topic_id:
             raise TopicRecreated(
@@ -41,6 +46,14 @@ def check_caught_up(
                 served=seen.topic_id,
                 reads=at.topic_id,
                 hint="the topic was deleted and created again: its offsets cannot be compared",
+            )
+        if at is None and seen.topic not in {other.topic for other in reached.values()}:
+            raise SourceDropped(
+                f"{processor} version {version} no longer reads topic {seen.topic!r}",
+                processor=processor,
+                version=version,
+                topic=seen.topic,
+                hint=f"if that is meant: kappa promote {processor} --drop-source {seen.topic}",
             )
         if at is None or at.next_offset < seen.next_offset:
             raise NotCaughtUp(

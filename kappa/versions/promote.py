@@ -1,43 +1,65 @@
-"""Moving a processor's view to another version: one transaction, in which readers' time cannot
+"""Moving processors' views to other versions: one transaction, in which readers' time cannot
 go back.
 
-Both versions' offset rows are locked, so neither moves while they are compared. The view moves
-only if the new version has read, in every partition, at least as far as the old one has and as
-far as was ever served.
+Both versions' offset rows are locked, so neither moves while they are compared. A view moves only
+if the new version has read, in every partition, at least as far as the old one has and as far as
+was ever served. A swap that meets a lock, or a new version that is a little behind, is tried
+again; where the new one never gets ahead of the old, the old one takes no more input for a while.
 """
 
 from __future__ import annotations
 
+import time
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from uuid import UUID, uuid4
 
-import sqlalchemy as sa
-from sqlalchemy import Connection, Engine
-from tenacity import Retrying, retry_if_exception_type, stop_after_delay, wait_random_exponential
+from sqlalchemy import Engine
+from tenacity import Retrying, retry_if_exception, stop_after_delay, wait_random_exponential
 
 from kappa.errors import (
     DatabaseUnavailable,
     Deadlock,
-    IllegalTransition,
+    DrainExpired,
+    KappaError,
     LockTimeout,
+    NotCaughtUp,
+    OffsetsBusy,
 )
-from kappa.tables import views
-from kappa.tables.bookkeeping import history
-from kappa.tables.engine import set_lock_timeout
-from kappa.versions import records
-from kappa.versions.caught_up import Position
-from kappa.versions.lifecycle import State, check_transition
-from kappa.versions.swap import Swap, lock_processor, run
+from kappa.failpoints import reach
+from kappa.versions import drain, preflight
+from kappa.versions.deployment import Action, Deployment, Moved, Options
+from kappa.versions.drain import Drain
+from kappa.versions.old_readers import outlast
+from kappa.versions.outcome import settle
+from kappa.versions.preflight import Examined
+from kappa.versions.swap import read_positions, run
 
 LOCK_TIMEOUT_MS = 50
 """While we wait for the view's lock, new readers queue behind us: for no longer than this."""
 
-DEADLINE_S = 10.0
-"""How long a promote goes on trying while readers hold the view."""
 
-_SETTLE_S = 45.0
-"""How long to wait for a database that went away in a COMMIT: a session it has not noticed to be
-dead holds its locks until the server ends it as idle in a transaction, after 30 seconds."""
+@dataclass(frozen=True, slots=True)
+class Persistence:
+    """How long a promote goes on.
+
+    Attributes:
+        lock_timeout_ms: how long one attempt waits for a lock.
+        deadline_s: for everything.
+        idle_s: how long a version that is behind may stand still before that is final.
+        drain_after: attempts that find it behind before the old one drains; None for never.
+        drain_s: how long the old version may be without input.
+    """
+
+    lock_timeout_ms: int = LOCK_TIMEOUT_MS
+    deadline_s: float = 30.0
+    idle_s: float = 5.0
+    drain_after: int | None = 5
+    drain_s: float = 10.0
+
+
+PATIENT = Persistence()
+_NOTHING_SPECIAL = Options()
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,140 +67,228 @@ class Promoted:
     """What a promote did.
 
     Attributes:
-        from_version: the version that served before; None for a first promote.
-        changed: False when the version was serving already.
-        deployment_id: names the row of the history; None when nothing changed.
+        deployment_id: names the rows of the history; None when nothing changed.
         attempts: transactions begun, the last one included.
-        offsets: the new version's positions at the swap.
+        drained: whether the old version had to stop taking input.
     """
 
-    processor: str
-    from_version: int | None
-    to_version: int
-    changed: bool
+    moves: tuple[Moved, ...]
     deployment_id: UUID | None
     attempts: int
-    offsets: tuple[Position, ...]
+    drained: bool
+
+    @property
+    def changed(self) -> bool:
+        """Whether any view was moved."""
+        return any(move.changed for move in self.moves)
 
 
 def promote(
     engine: Engine,
-    processor: str,
-    version: int,
+    versions: Mapping[str, int],
     *,
     who: str,
-    lock_timeout_ms: int = LOCK_TIMEOUT_MS,
-    deadline_s: float = DEADLINE_S,
+    action: Action = Action.PROMOTE,
+    options: Options = _NOTHING_SPECIAL,
+    persistence: Persistence = PATIENT,
     deployment_id: UUID | None = None,
+    listener: Callable[[str], None] = lambda said: None,
 ) -> Promoted:
-    """Makes ``version`` the one the view selects from; creates the view at the first promote.
+    """Makes these versions, by processor, the ones the views select from: all of them or none.
 
-    A transaction that meets a reader's lock is rolled back and tried again until ``deadline_s``
-    seconds have passed. A COMMIT without an answer is settled by the row of the history.
+    A view is created at its first promote. A COMMIT without an answer is settled by the history.
+    ``listener`` hears what is waited for, once for each reason.
 
     Raises:
         UnknownVersion: it was never built.
         IllegalTransition: it is not ready, or another promote came first.
-        NotCaughtUp: a partition is behind; names topic, partition and offsets.
+        NotCaughtUp, DrainExpired: a partition is behind and does not catch up; it is named.
+        DiffMissing: a comparison is required, and there is none that was accepted.
+        SourceDropped: readers have seen a topic it does not read.
         TopicRecreated: the versions read different topics of one name.
-        NameTaken, ViewIncompatible: the view cannot be moved to it.
-        LockTimeout: readers held the view until the deadline.
+        NameTaken, ViewIncompatible: a view cannot be moved to it.
+        OldSnapshot: a reader's snapshot is older than the version.
+        LockTimeout: readers held a view until the deadline.
         DatabaseUnavailable: the connection was lost, and the swap is known not to have happened,
             or (``outcome="unknown"``) the database did not come back to tell.
     """
-    with engine.begin() as conn:
-        active = _preflight(conn, processor, version)
-    if active == version:
-        return Promoted(processor, version, version, False, None, 0, ())
-    deployment_id = deployment_id or uuid4()
-    swap = Swap(processor, version, active, who, deployment_id, lock_timeout_ms)
-    return _persist(engine, swap, deadline_s)
-
-
-def _preflight(conn: Connection, processor: str, version: int) -> int | None:
-    """What can be refused without any lock; returns the version that serves now."""
-    record = records.require(conn, processor, version)
-    owner = records.find_processor(conn, processor)
-    active = None if owner is None else owner.active_version
-    if active != version:
-        if record.state in (State.BUILDING, State.FAILED):
-            raise IllegalTransition(
-                f"{processor} version {version} is {record.state.value}, not ready",
-                hint=f"kappa replay {processor} --version {version}",
-            )
-        check_transition(processor, version, record.state, State.SERVING)
-        serving = None if active is None else records.require(conn, processor, active).layout
-        views.check_view(conn, record.layout, serving)
-    return active
-
-
-def _persist(engine: Engine, swap: Swap, deadline_s: float) -> Promoted:
-    """Tries the swap until it succeeds, is refused, or the deadline passes."""
-    attempts = Retrying(
-        retry=retry_if_exception_type((LockTimeout, Deadlock)),
-        wait=wait_random_exponential(multiplier=0.02, max=0.5),
-        stop=stop_after_delay(deadline_s),
-        reraise=True,
+    found = examine(engine, versions, options)
+    for one in found:
+        if one.refusal is not None:
+            raise one.refusal
+    deployment = Deployment(
+        action,
+        who,
+        tuple(one.move for one in found),
+        persistence.lock_timeout_ms,
+        options,
+        deployment_id or uuid4(),
     )
-    number = 0
-    for attempt in attempts:
-        with attempt:
-            number = attempt.retry_state.attempt_number
-            try:
-                with engine.begin() as conn:
-                    offsets = run(conn, swap)
-            except DatabaseUnavailable as error:
-                offsets = _settle(engine, swap, error)
-    return Promoted(
-        processor=swap.processor,
-        from_version=swap.expected,
-        to_version=swap.version,
-        changed=offsets is not None,
-        deployment_id=None if offsets is None else swap.deployment_id,
-        attempts=number,
-        offsets=offsets or (),
-    )
+    if not any(one.changes for one in found):
+        moves = tuple(
+            Moved(one.move.processor, one.move.from_version, one.move.to_version, False, ())
+            for one in found
+        )
+        return Promoted(moves, None, 0, False)
+    return _Promotion(engine, deployment, persistence, listener).run()
 
 
-def _settle(engine: Engine, swap: Swap, lost: DatabaseUnavailable) -> tuple[Position, ...]:
-    """After a connection lost in the swap: its positions if it happened.
-
-    The processor's row is locked first: a COMMIT still running holds it, and a plain read of
-    the history could be too early to see its row.
+def examine(engine: Engine, versions: Mapping[str, int], options: Options) -> list[Examined]:
+    """What the promote would do, by processor, and what speaks against it. Changes nothing.
 
     Raises:
-        DatabaseUnavailable: it did not happen, or nobody can tell.
+        UnknownVersion: a version was never built.
     """
-    try:
-        offsets = _read_outcome(engine, swap)
-    except (DatabaseUnavailable, LockTimeout) as error:
-        raise DatabaseUnavailable(
-            "the connection was lost in a promote, and its outcome cannot be read",
-            outcome="unknown",
-            deployment_id=swap.deployment_id,
-            hint="promote again once the database is back: a promote that happened does no harm",
-        ) from error
-    if offsets is None:
-        raise lost
-    return offsets
-
-
-def _read_outcome(engine: Engine, swap: Swap) -> tuple[Position, ...] | None:
-    """The positions of the swap as the history has them; None when it did not happen."""
-    attempts = Retrying(
-        retry=retry_if_exception_type(DatabaseUnavailable),
-        wait=wait_random_exponential(multiplier=0.1, max=2),
-        stop=stop_after_delay(_SETTLE_S),
-        reraise=True,
-    )
-    return attempts(_read_history, engine, swap)
-
-
-def _read_history(engine: Engine, swap: Swap) -> tuple[Position, ...] | None:
     with engine.begin() as conn:
-        set_lock_timeout(conn, int(_SETTLE_S * 1000))
-        lock_processor(conn, swap.processor)
-        offsets = conn.scalar(
-            sa.select(history.c.offsets).where(history.c.deployment_id == swap.deployment_id)
+        return [
+            preflight.examine(conn, name, version, options)
+            for name, version in sorted(versions.items())
+        ]
+
+
+class _Promotion:
+    """A deployment that is tried until it succeeds, is refused, or time is over."""
+
+    def __init__(
+        self,
+        engine: Engine,
+        deployment: Deployment,
+        persistence: Persistence,
+        listener: Callable[[str], None],
+    ) -> None:
+        self._engine = engine
+        self._listener = listener
+        self._told: set[str] = set()
+        self._deployment = deployment
+        self._persistence = persistence
+        self._drains: list[Drain] = []
+        self._drained_at: float | None = None
+        self._behind = 0
+        self._reached = -1
+        self._gained_at = time.monotonic()
+        self._has_gained = False
+
+    def run(self) -> Promoted:
+        """The whole of it; whatever happens, nothing drains afterwards."""
+        self._outlast_readers()
+        try:
+            moves, attempts = self._persist()
+        except BaseException as error:
+            self._undrain(error)
+            raise
+        reach("promoted")
+        changed = any(move.changed for move in moves)
+        if not changed:
+            self._undrain(None)
+        return Promoted(
+            moves, self._deployment.id if changed else None, attempts, bool(self._drains)
         )
-    return None if offsets is None else tuple(Position(**position) for position in offsets)
+
+    def _persist(self) -> tuple[tuple[Moved, ...], int]:
+        limits = self._persistence
+        attempts = Retrying(
+            retry=retry_if_exception(self._may_pass),
+            wait=wait_random_exponential(multiplier=0.02, max=0.25),
+            stop=stop_after_delay(limits.deadline_s),
+            reraise=True,
+        )
+        for attempt in attempts:
+            with attempt:
+                if self._is_drain_due():
+                    self._drain()
+                number = attempt.retry_state.attempt_number
+                moves = self._attempt(backwards=number % 2 == 0)
+        return moves, number
+
+    def _attempt(self, *, backwards: bool) -> tuple[Moved, ...]:
+        try:
+            with self._engine.begin() as conn:
+                return run(conn, self._deployment, backwards=backwards)
+        except DatabaseUnavailable as error:
+            return settle(self._engine, self._deployment, error)
+        except OffsetsBusy:
+            self._behind += 1  # we have not even come to compare
+            self._has_gained = True
+            raise
+        except NotCaughtUp as error:
+            self._behind += 1
+            if self._is_drained_too_long():
+                raise DrainExpired(
+                    f"{error.message}, and did not catch up while that took no input",
+                    **error.detail,
+                    seconds=self._persistence.drain_s,
+                    hint="is it being read? 'kappa status' shows how fast; or allow it more time",
+                ) from error
+            raise
+
+    def _may_pass(self, error: BaseException) -> bool:
+        """Whether it is worth trying again after this."""
+        if isinstance(error, KappaError):
+            self._tell(error.message)
+        if isinstance(error, NotCaughtUp):
+            return self._gains()
+        return isinstance(error, (LockTimeout, Deadlock)) and not self._is_drained_too_long()
+
+    def _gains(self) -> bool:
+        """Whether the new versions have read on lately."""
+        with self._engine.begin() as conn:
+            reached = sum(
+                at.next_offset
+                for move in self._deployment.moves
+                for at in read_positions(conn, move.processor, move.to_version)
+            )
+        if reached > self._reached:
+            if self._reached >= 0:
+                self._has_gained, self._gained_at = True, time.monotonic()
+            self._reached = reached
+        return time.monotonic() - self._gained_at < self._persistence.idle_s
+
+    def _drain(self) -> None:
+        for move in self._deployment.moves:
+            if move.from_version is not None and move.from_version != move.to_version:
+                self._tell(
+                    f"{move.processor} version {move.from_version} takes no input until version"
+                    f" {move.to_version} has caught up"
+                )
+                self._drains.append(
+                    drain.begin(
+                        self._engine,
+                        move.processor,
+                        move.from_version,
+                        self._persistence.drain_s,
+                        by=self._deployment.who,
+                        deployment_id=self._deployment.id,
+                    )
+                )
+        self._drained_at = time.monotonic()
+
+    def _outlast_readers(self) -> None:
+        """Waits for readers that would see too little, where there is a view they may read."""
+        deployment = self._deployment
+        first = all(move.from_version is None for move in deployment.moves)
+        if not first and not deployment.options.ignore_snapshots:
+            outlast(self._engine, self._persistence.deadline_s, self._tell)
+
+    def _tell(self, said: str) -> None:
+        if said not in self._told:
+            self._told.add(said)
+            self._listener(said)
+
+    def _is_drain_due(self) -> bool:
+        """Whether trying has not been enough, and somebody reads who could use the time."""
+        after = self._persistence.drain_after
+        if self._drained_at is not None or after is None or not self._has_gained:
+            return False
+        return self._behind >= after
+
+    def _is_drained_too_long(self) -> bool:
+        since = self._drained_at
+        return since is not None and time.monotonic() - since > self._persistence.drain_s
+
+    def _undrain(self, error: BaseException | None) -> None:
+        reason = type(error).__name__ if error is not None else "another promote came first"
+        for one in self._drains:
+            try:
+                drain.end(self._engine, one, by=self._deployment.who, reason=reason)
+            except KappaError:  # it ends by itself when its time is over
+                continue

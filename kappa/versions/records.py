@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, fields
-from datetime import datetime
+from datetime import UTC, datetime
 from typing import Any
+from uuid import UUID
 
 import sqlalchemy as sa
 from sqlalchemy import Connection
@@ -16,6 +17,7 @@ from kappa.tables import bookkeeping
 from kappa.tables.document import from_document, to_document
 from kappa.tables.layout import Layout
 from kappa.tables.progress import PartitionProgress
+from kappa.versions import timeline
 from kappa.versions.lifecycle import State, check_transition
 
 _processor, _version = bookkeeping.processor, bookkeeping.version
@@ -38,7 +40,10 @@ class VersionRecord:
     Attributes:
         declaration: where its declaration was found (``object``), and its ``layout``.
         overrides: guards that were overridden for it, recorded for good.
+        accepted: other code that was accepted under its number: the fingerprint ``before`` and
+            since, ``who``, ``at`` and the ``reason``.
         manifest: what its build read and made; None until it is built.
+        drains_until: while it drains, when it takes input again if nothing else happens.
     """
 
     processor: str
@@ -50,7 +55,9 @@ class VersionRecord:
     distribution: str | None
     distribution_version: str | None
     overrides: tuple[str, ...]
+    accepted: tuple[dict[str, Any], ...]
     manifest: dict[str, Any] | None
+    drains_until: datetime | None
     created_at: datetime
     ready_at: datetime | None
     retired_at: datetime | None
@@ -121,6 +128,7 @@ def create(
     distribution: str | None = None,
     distribution_version: str | None = None,
     overrides: Sequence[str] = (),
+    by: str | None = None,
 ) -> VersionRecord:
     """Records a version as building; one already recorded is returned as it is.
 
@@ -140,7 +148,9 @@ def create(
         "distribution_version": distribution_version,
         "overrides": list(overrides),
     }
-    conn.execute(insert(_version).values(values).on_conflict_do_nothing())
+    made = insert(_version).values(values).on_conflict_do_nothing().returning(_version.c.version)
+    if conn.scalar(made) is not None:
+        timeline.record(conn, processor, version, None, State.BUILDING, by=by or timeline.who())
     record = require(conn, processor, version)
     check_identity(record, fingerprint)
     return record
@@ -183,8 +193,20 @@ def hold(conn: Connection, processor: str, version: int) -> State:
     return State(state)
 
 
-def transition(conn: Connection, processor: str, version: int, to: State) -> State:
+def transition(
+    conn: Connection,
+    processor: str,
+    version: int,
+    to: State,
+    *,
+    by: str | None = None,
+    deployment_id: UUID | None = None,
+    detail: Mapping[str, object] | None = None,
+    drains_until: sa.ColumnElement[datetime] | None = None,
+) -> State:
     """Moves a version to another state, its row locked; returns the state it was in.
+
+    The step is added to its timeline. ``by`` is who does it: this process's user if not given.
 
     Raises:
         UnknownVersion: it is not recorded.
@@ -192,11 +214,30 @@ def transition(conn: Connection, processor: str, version: int, to: State) -> Sta
     """
     now = hold(conn, processor, version)
     check_transition(processor, version, now, to)
-    values: dict[str, Any] = {"state": to.value}
+    values: dict[str, Any] = {"state": to.value, "drains_until": drains_until}
     if to is State.RETIRED:
         values["retired_at"] = sa.func.now()
     conn.execute(sa.update(_version).where(_is(processor, version)).values(values))
+    timeline.record(
+        conn,
+        processor,
+        version,
+        now,
+        to,
+        by=by or timeline.who(),
+        deployment_id=deployment_id,
+        detail=detail,
+    )
     return now
+
+
+def resume(conn: Connection, processor: str, version: int) -> State:
+    """Goes on with a build that failed, unless somebody else has already; returns its state."""
+    now = hold(conn, processor, version)
+    if now is not State.FAILED:
+        return now
+    transition(conn, processor, version, State.BUILDING)
+    return State.BUILDING
 
 
 def add_overrides(conn: Connection, processor: str, version: int, lines: Sequence[str]) -> None:
@@ -204,6 +245,36 @@ def add_overrides(conn: Connection, processor: str, version: int, lines: Sequenc
     added = sa.type_coerce(list(lines), _version.c.overrides.type)
     overrides = _version.c.overrides.op("||")(added)
     conn.execute(sa.update(_version).where(_is(processor, version)).values(overrides=overrides))
+
+
+def accept(
+    conn: Connection, processor: str, version: int, fingerprint: str, *, reason: str, who: str
+) -> None:
+    """Lets code with another fingerprint go on under the version's number; recorded for good.
+
+    Raises:
+        UnknownVersion: it is not recorded.
+        IllegalTransition: it is retired.
+    """
+    if hold(conn, processor, version) is State.RETIRED:
+        raise IllegalTransition(
+            f"{processor} version {version} is retired",
+            hint="numbers are never used again: declare a new version",
+        )
+    before = require(conn, processor, version).fingerprint
+    entry = {
+        "before": before,
+        "fingerprint": fingerprint,
+        "reason": reason,
+        "who": who,
+        "at": datetime.now(UTC).isoformat(timespec="seconds"),
+    }
+    added = sa.type_coerce([entry], _version.c.accepted.type)
+    conn.execute(
+        sa.update(_version)
+        .where(_is(processor, version))
+        .values(fingerprint=fingerprint, accepted=_version.c.accepted.op("||")(added))
+    )
 
 
 def make_ready(
@@ -214,9 +285,8 @@ def make_ready(
     rows: int,
     seconds: float,
     partitions: Sequence[PartitionProgress],
-    digest: str | None = None,
 ) -> None:
-    """Ends a build: the version becomes ready and its manifest is stored.
+    """Ends a build: the version becomes ready and its manifest is stored, without a digest yet.
 
     Raises:
         UnknownVersion, IllegalTransition: as `transition`.
@@ -225,7 +295,7 @@ def make_ready(
     manifest = {
         "rows": rows,
         "seconds": round(seconds, 3),
-        "digest": digest,
+        "digest": None,
         "schema_ids": sorted({number for part in partitions for number in part.schema_ids}),
         "records": sum(part.records for part in partitions),
         "late": sum(part.late for part in partitions),
@@ -246,6 +316,13 @@ def make_ready(
     conn.execute(sa.update(_version).where(_is(processor, version)).values(done))
 
 
+def add_digest(conn: Connection, processor: str, version: int, digest: str) -> None:
+    """Completes a manifest by the digest of the rows its build has left."""
+    path, value = sa.text("'{digest}'"), sa.func.to_jsonb(sa.cast(digest, sa.Text()))
+    completed = sa.func.jsonb_set(_version.c.manifest, path, value)
+    conn.execute(sa.update(_version).where(_is(processor, version)).values(manifest=completed))
+
+
 def _is(processor: str, version: int) -> sa.ColumnElement[bool]:
     return sa.and_(_version.c.processor == processor, _version.c.version == version)
 
@@ -259,4 +336,5 @@ def _record(row: sa.RowMapping) -> VersionRecord:
     values = dict(row)
     values["state"] = State(values["state"])
     values["overrides"] = tuple(values["overrides"])
+    values["accepted"] = tuple(values["accepted"])
     return VersionRecord(**values)

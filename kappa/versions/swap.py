@@ -1,67 +1,84 @@
-"""The transaction that moves a view: everything in it is read and written under its locks."""
+"""The transaction that moves views: everything in it is read and written under its locks.
+
+Locks are taken in one order by everybody: processors by name, then offset rows by processor,
+version, topic and partition, then versions, last the views, from which on readers wait.
+"""
 
 from __future__ import annotations
-
-from dataclasses import dataclass
-from uuid import UUID
 
 import sqlalchemy as sa
 from sqlalchemy import Connection
 from sqlalchemy.dialects.postgresql import insert
 
-from kappa.errors import IllegalTransition, UnknownVersion
+from kappa.errors import IllegalTransition, LockTimeout, OffsetsBusy, UnknownVersion
+from kappa.failpoints import reach
 from kappa.tables import bookkeeping, handover, views
 from kappa.tables.engine import set_lock_timeout
+from kappa.tables.layout import Layout
 from kappa.versions import records
 from kappa.versions.caught_up import Position, check_caught_up
+from kappa.versions.deployment import Deployment, Move, Moved
 from kappa.versions.lifecycle import State
 
 _processor, _offset = bookkeeping.processor, bookkeeping.offset
 _served, _history = bookkeeping.served, bookkeeping.history
 
 
-@dataclass(frozen=True, slots=True)
-class Swap:
-    """One promote as it was asked for, over all its attempts."""
+def run(conn: Connection, deployment: Deployment, *, backwards: bool = False) -> tuple[Moved, ...]:
+    """The swap itself. What serves already, because somebody else came first, stays as it is.
 
-    processor: str
-    version: int
-    expected: int | None
-    who: str
-    deployment_id: UUID
-    lock_timeout_ms: int
+    ``backwards`` takes the locks of the views the other way round, see `views.move_views`.
 
-
-def run(conn: Connection, swap: Swap) -> tuple[Position, ...] | None:
-    """The swap itself; None when somebody else has made this version serve."""
-    set_lock_timeout(conn, swap.lock_timeout_ms)
-    active = lock_processor(conn, swap.processor)
-    if active == swap.version:
-        return None
-    if active != swap.expected:
-        raise IllegalTransition(
-            f"{swap.processor} version {active} was promoted meanwhile",
-            expected=swap.expected,
-            hint="look at it, then promote again",
+    Raises:
+        IllegalTransition: another version was promoted meanwhile.
+        NotCaughtUp, TopicRecreated: readers' time would go back.
+        NameTaken, ViewIncompatible: a view cannot be moved.
+        OffsetsBusy, LockTimeout, Deadlock: a worker, or a reader, holds a lock; nothing has
+            changed.
+    """
+    set_lock_timeout(conn, deployment.lock_timeout_ms)
+    moves = [move for move in deployment.moves if not _is_done(conn, move)]
+    try:
+        positions = {move: _lock_positions(conn, move) for move in moves}
+    except LockTimeout as error:
+        raise OffsetsBusy(
+            "workers' checkpoints hold the offset rows",
+            hint="they take longer than the promote waits: it lets the old version drain",
+        ) from error
+    reach("promote_locked")
+    for move, (blue, green) in positions.items():
+        check_caught_up(
+            move.processor,
+            move.to_version,
+            blue,
+            green,
+            read_served(conn, move.processor),
+            deployment.options.dropped_sources,
         )
-    blue, green = _lock_positions(conn, swap)
-    check_caught_up(swap.processor, swap.version, blue, green, _read_served(conn, swap.processor))
-    record = records.require(conn, swap.processor, swap.version)
-    serving = None
-    if active is not None:
-        serving = records.require(conn, swap.processor, active).layout
-        records.transition(conn, swap.processor, active, State.STANDBY)
-    records.transition(conn, swap.processor, swap.version, State.SERVING)
-    handover.hand_over(conn, serving, record.layout)
-    _activate(conn, swap)
-    _record(conn, swap, green)
+    layouts = [_change(conn, deployment, move, green) for move, (_, green) in positions.items()]
+    reach("promote_written")
     # Last, because from here to the end of COMMIT readers wait.
-    views.move_view(conn, record.layout, serving)
-    return green
+    views.move_views(conn, layouts, recreate=deployment.options.recreate, backwards=backwards)
+    reach("promote_moved")
+    done = {move.processor: green for move, (_, green) in positions.items()}
+    return tuple(
+        Moved(
+            move.processor,
+            move.from_version,
+            move.to_version,
+            move.processor in done,
+            done.get(move.processor, ()),
+        )
+        for move in deployment.moves
+    )
 
 
 def lock_processor(conn: Connection, processor: str) -> int | None:
-    """Locks the processor's row, which orders promotes; returns the active version."""
+    """Locks the processor's row, which orders promotes; returns the active version.
+
+    Raises:
+        UnknownVersion: the processor is not recorded.
+    """
     row = conn.execute(
         sa.select(_processor.c.active_version)
         .where(_processor.c.name == processor)
@@ -75,31 +92,33 @@ def lock_processor(conn: Connection, processor: str) -> int | None:
     return active
 
 
-def _lock_positions(
-    conn: Connection, swap: Swap
-) -> tuple[tuple[Position, ...], tuple[Position, ...]]:
-    """Freezes both versions and returns where they stand, the active one first."""
-    versions = [swap.version] if swap.expected is None else [swap.expected, swap.version]
-    rows = conn.execute(
-        sa.select(
-            _offset.c.version,
-            _offset.c.topic,
-            _offset.c.partition,
-            _offset.c.topic_id,
-            _offset.c.next_offset,
-        )
-        .where(_offset.c.processor == swap.processor, _offset.c.version.in_(versions))
-        .order_by(_offset.c.version, _offset.c.topic, _offset.c.partition)
-        .with_for_update()
-    ).all()
-    positions = [(row.version, Position(*row[1:])) for row in rows]
-    return (
-        tuple(at for version, at in positions if version == swap.expected),
-        tuple(at for version, at in positions if version == swap.version),
+def raise_epochs(conn: Connection, processor: str, versions: list[int]) -> None:
+    """Whoever held a partition of these versions must claim it again.
+
+    The rows are locked in order first, as everybody does.
+    """
+    locked = sa.select(_offset.c.partition).where(*_of(processor, versions)).order_by(*_ORDER)
+    conn.execute(locked.with_for_update())
+    conn.execute(
+        sa.update(_offset).where(*_of(processor, versions)).values(epoch=_offset.c.epoch + 1)
     )
 
 
-def _read_served(conn: Connection, processor: str) -> tuple[Position, ...]:
+def read_positions(
+    conn: Connection, processor: str, version: int, *, lock: bool = False
+) -> tuple[Position, ...]:
+    """Where a version stands, in order."""
+    query = (
+        sa.select(_offset.c.topic, _offset.c.partition, _offset.c.topic_id, _offset.c.next_offset)
+        .where(*_of(processor, [version]))
+        .order_by(*_ORDER)
+    )
+    rows = conn.execute(query.with_for_update() if lock else query)
+    return tuple(Position(*row) for row in rows)
+
+
+def read_served(conn: Connection, processor: str) -> tuple[Position, ...]:
+    """How far readers had seen when the view was last moved."""
     rows = conn.execute(
         sa.select(
             _served.c.topic, _served.c.partition, _served.c.topic_id, _served.c.next_offset
@@ -108,22 +127,75 @@ def _read_served(conn: Connection, processor: str) -> tuple[Position, ...]:
     return tuple(Position(*row) for row in rows)
 
 
-def _activate(conn: Connection, swap: Swap) -> None:
-    """The new active version, and new epochs: whoever held a partition must claim it again."""
+_ORDER = (_offset.c.version, _offset.c.topic, _offset.c.partition)
+
+
+def _of(processor: str, versions: list[int]) -> tuple[sa.ColumnElement[bool], ...]:
+    return _offset.c.processor == processor, _offset.c.version.in_(versions)
+
+
+def _is_done(conn: Connection, move: Move) -> bool:
+    """Locks the processor, and says whether somebody else has made the version serve."""
+    active = lock_processor(conn, move.processor)
+    if active == move.to_version:
+        return True
+    if active != move.from_version:
+        raise IllegalTransition(
+            f"{move.processor} version {active} was promoted meanwhile",
+            expected=move.from_version,
+            hint="look at it, then promote again",
+        )
+    return False
+
+
+def _lock_positions(
+    conn: Connection, move: Move
+) -> tuple[tuple[Position, ...], tuple[Position, ...]]:
+    """Freezes both versions and returns where they stand, the active one first."""
+    old = [] if move.from_version is None else [move.from_version]
+    found = {
+        version: read_positions(conn, move.processor, version, lock=True)
+        for version in sorted([*old, move.to_version])
+    }
+    return tuple(at for version in old for at in found[version]), found[move.to_version]
+
+
+def _change(
+    conn: Connection, deployment: Deployment, move: Move, green: tuple[Position, ...]
+) -> tuple[Layout, Layout | None]:
+    """All but the view: states, outputs, epochs, what is served, history."""
+    record = records.require(conn, move.processor, move.to_version)
+    serving = None
+    if move.from_version is not None:
+        serving = records.require(conn, move.processor, move.from_version).layout
+        _step(conn, deployment, move.processor, move.from_version, State.STANDBY)
+    _step(conn, deployment, move.processor, move.to_version, State.SERVING)
+    handover.hand_over(conn, serving, record.layout)
+    _activate(conn, move)
+    _record(conn, deployment, move, green)
+    return record.layout, serving
+
+
+def _step(
+    conn: Connection, deployment: Deployment, processor: str, version: int, to: State
+) -> None:
+    records.transition(conn, processor, version, to, by=deployment.who, deployment_id=deployment.id)
+
+
+def _activate(conn: Connection, move: Move) -> None:
+    """The new active version, and new epochs."""
     conn.execute(
         sa.update(_processor)
-        .where(_processor.c.name == swap.processor)
-        .values(active_version=swap.version, epoch=_processor.c.epoch + 1)
+        .where(_processor.c.name == move.processor)
+        .values(active_version=move.to_version, epoch=_processor.c.epoch + 1)
     )
-    versions = [swap.version, *([] if swap.expected is None else [swap.expected])]
-    conn.execute(
-        sa.update(_offset)
-        .where(_offset.c.processor == swap.processor, _offset.c.version.in_(versions))
-        .values(epoch=_offset.c.epoch + 1)
-    )
+    old = [] if move.from_version is None else [move.from_version]
+    raise_epochs(conn, move.processor, [*old, move.to_version])
 
 
-def _record(conn: Connection, swap: Swap, green: tuple[Position, ...]) -> None:
+def _record(
+    conn: Connection, deployment: Deployment, move: Move, green: tuple[Position, ...]
+) -> None:
     """What readers see from now on, and the row of the history."""
     positions = [
         {
@@ -134,8 +206,15 @@ def _record(conn: Connection, swap: Swap, green: tuple[Position, ...]) -> None:
         }
         for at in green
     ]
+    dropped = deployment.options.dropped_sources
+    if dropped:
+        conn.execute(
+            sa.delete(_served).where(
+                _served.c.processor == move.processor, _served.c.topic.in_(dropped)
+            )
+        )
     if positions:
-        rows = [{"processor": swap.processor, **position} for position in positions]
+        rows = [{"processor": move.processor, **position} for position in positions]
         upsert = insert(_served).values(rows)
         conn.execute(
             upsert.on_conflict_do_update(
@@ -150,12 +229,13 @@ def _record(conn: Connection, swap: Swap, green: tuple[Position, ...]) -> None:
         )
     conn.execute(
         sa.insert(_history).values(
-            deployment_id=swap.deployment_id,
-            processor=swap.processor,
-            action="promote",
-            from_version=swap.expected,
-            to_version=swap.version,
-            who=swap.who,
+            deployment_id=deployment.id,
+            processor=move.processor,
+            action=deployment.action.value,
+            from_version=move.from_version,
+            to_version=move.to_version,
+            who=deployment.who,
             offsets=positions,
+            detail={"dropped_sources": sorted(dropped)} if dropped else {},
         )
     )

@@ -24,7 +24,7 @@ from typer.testing import CliRunner
 
 from kappa.cli.app import app
 from tests.conftest import Finished, Stack
-from tests.orders import PROCESSORS, SCHEMA, json_lines, orders
+from tests.orders import CORRECTED, SCHEMA, json_lines, orders
 
 ROOT = Path(__file__).parents[2]
 DOCS = sorted([ROOT / "README.md", *ROOT.glob("docs/**/*.md")])
@@ -77,7 +77,7 @@ def test_commands_run(
     (tmp_path / "schemas").mkdir()
     (tmp_path / "schemas" / "order.avsc").write_text(json.dumps(SCHEMA))
     (tmp_path / "orders.jsonl").write_text(json_lines(orders(50, seed=2)))
-    plugin("shop", PROCESSORS.format(name="revenue", topic="orders"))
+    plugin("shop", CORRECTED.format(name="revenue", topic="orders"))
     commands = [line[2:] for code in blocks(file, "console") for line in code.splitlines()
                 if line.startswith("$ kappa ")]  # fmt: skip
     made = any(command.startswith("kappa topics create orders") for command in commands)

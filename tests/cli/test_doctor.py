@@ -21,7 +21,7 @@ from confluent_kafka.admin import (
 from kappa.config import Settings
 from kappa.operations.doctor.examine import examine
 from kappa.operations.doctor.finding import Finding, Outcome
-from kappa.runtime.installed import Lack, lacking
+from kappa.runtime.live.installed import Lack, lacking
 from kappa.tables.engine import connect
 from tests.conftest import Finished
 from tests.orders import Shop, open_shop, orders, publish, rebuild

@@ -42,7 +42,8 @@ def forget(database: str, shop: Shop) -> None:
     with psycopg.connect(database) as connection:
         for table in (f"{shop.processor}__v1", f"{shop.processor}__v1__late"):
             connection.execute(f'DROP TABLE IF EXISTS "{table}"')
-        for table in ("kappa_finality", "kappa_offset", "kappa_dead_letter", "kappa_version"):
+        tables = ("finality", "offset", "dead_letter", "transition", "version")
+        for table in (f"kappa_{name}" for name in tables):
             connection.execute(f"DELETE FROM {table}")
 
 
@@ -140,7 +141,10 @@ def test_a_dry_run_says_what_it_would_read_and_writes_nothing(
 ) -> None:
     done = kappa("replay", shop.processor, "--dry-run", "--json")
     assert done.code == 0, done.err
-    assert (done.json["state"], done.json["records"]) == ("new", COUNT)
+    assert (done.json["plan"]["state"], done.json["plan"]["records"]) == ("new", COUNT)
+    assert done.json["bytes"] > 0
+    assert len(done.json["schema_ids"]) == 1
+    assert (done.json["seconds"], done.json["disk_bytes"]) == (None, None), "nothing was built yet"
     with psycopg.connect(database) as connection:
         rows = connection.execute("SELECT count(*) FROM kappa_version").fetchone()
     assert rows == (0,)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import socket
 from collections.abc import Callable
+from contextlib import suppress
 from threading import Thread
 from types import TracebackType
 from typing import Literal, Self
@@ -91,7 +92,8 @@ class CommitProxy:
                 server.shutdown(socket.SHUT_WR)
                 return
             break
-        server.shutdown(socket.SHUT_RDWR)
+        with suppress(OSError):  # the server may have ended the session itself
+            server.shutdown(socket.SHUT_RDWR)
 
 
 def _pump(source: socket.socket, target: socket.socket) -> None:

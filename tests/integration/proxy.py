@@ -29,9 +29,12 @@ class Proxy:
         self._speaking.set()
         self._server: asyncio.Server | None = None
         self._until_cut: int | None = None
+        self._delay_s = 0.0
         self.port = 0
         self.cuts = 0
         """How often connections were reset."""
+        self.lost = 0
+        """How many connections were reset, each counted at both ends."""
 
     @property
     def bootstrap_servers(self) -> str:
@@ -44,6 +47,10 @@ class Proxy:
     def cut_after(self, count: int) -> None:
         """Resets every connection once ``count`` more bytes came from the broker."""
         self._until_cut = count
+
+    def delay(self, seconds: float) -> None:
+        """Whatever comes from the broker is held for so long."""
+        self._delay_s = seconds
 
     def refuse(self) -> None:
         """As if the broker's process were gone: nothing listens any more."""
@@ -90,6 +97,7 @@ class Proxy:
 
     async def _cut(self) -> None:
         self.cuts += 1
+        self.lost += len(self._writers)
         for writer in list(self._writers):
             writer.transport.abort()
         await asyncio.sleep(0)
@@ -120,6 +128,8 @@ class Proxy:
         try:
             while data := await source.read(_CHUNK):
                 await self._speaking.wait()
+                if target is not broker and self._delay_s:
+                    await asyncio.sleep(self._delay_s)
                 data = data.replace(real, mine)
                 if self._until_cut is not None and target is not broker:
                     data, self._until_cut = data[: self._until_cut], self._until_cut - len(data)

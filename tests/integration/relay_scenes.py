@@ -27,8 +27,8 @@ from kappa.log import transactions
 from kappa.log.client import confluent_config
 from kappa.log.topics import exists
 from kappa.registry.topic import TopicRegistry
-from kappa.runtime import topic_relay
-from kappa.runtime.relay import Relayed, run_relay
+from kappa.runtime.relay import topic as topic_relay
+from kappa.runtime.relay.sending import Relayed, run_relay
 from tests.faults import Site, wait_until
 
 

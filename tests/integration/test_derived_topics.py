@@ -7,7 +7,7 @@ import pytest
 from kappa.errors import DerivedTopic, IncompatibleSchema, OutputTaken
 from kappa.operations import topics
 from kappa.operations.replay import replay
-from kappa.runtime.outputs import origin
+from kappa.runtime.outputs.registration import origin
 from tests.faults import Site
 from tests.readings import START_MS, Reading, good
 

@@ -167,8 +167,8 @@ def forget(database: str, shop: Shop) -> None:
     with psycopg.connect(database) as connection:
         for table in tables(database, shop):
             connection.execute(f'DROP TABLE "{table}"')
-        for table in ("kappa_finality", "kappa_offset", "kappa_dead_letter", "kappa_version"):
-            connection.execute(f"DELETE FROM {table}")
+        for table in ("finality", "offset", "dead_letter", "transition", "version"):
+            connection.execute(f"DELETE FROM kappa_{table}")
 
 
 @kinds
@@ -185,7 +185,7 @@ def test_batch_size_workers_and_catching_up_change_no_bit(
         forget(database, shop)
         rebuild(settings, shop, batch_size=batch_size, workers=workers)
         assert contents(database, shop) == caught_up
-    promote(settings, shop.processor, None)
+    promote(settings, {shop.processor: None})
     with psycopg.connect(database) as connection:
         shown = connection.execute(f"SELECT count(*) FROM {shop.processor}").fetchone()
     assert shown == (len(caught_up[f"{shop.processor}__v1"]),)

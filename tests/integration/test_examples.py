@@ -73,7 +73,7 @@ class Site:
         middle = len(records) // 2
         publish(records[:middle])
         self.replay(processor)
-        promote(self.settings, processor, None)
+        promote(self.settings, {processor: None})
         publish(records[middle:])
         self.replay(processor)
 

@@ -87,7 +87,7 @@ def moment(minute: float) -> datetime:
 def test_updates_are_seen_from_the_first_record_on(site: Site, topic: str) -> None:
     name = site.processor(UPDATES, topic)
     site.replay(name)
-    promote(site.settings, name, None)
+    promote(site.settings, {name: None})
     assert minutes(site, name) == {0: 2, 1: 2, 2: 1, 3: 1, 4: 1}
     # 1.5 minutes less 10 s of disorder and 20 s of lateness
     assert stood(site, name).final_through == moment(1)
@@ -99,7 +99,7 @@ def test_final_rows_are_seen_when_the_slowest_partition_has_passed_them(
 ) -> None:
     name = site.processor(FINAL, topic)
     site.replay(name, batch_size)
-    promote(site.settings, name, None)
+    promote(site.settings, {name: None})
     assert minutes(site, name) == {0: 2}
     publish(site, topic, (1, at(2.49)))
     site.replay(name, batch_size)
@@ -133,7 +133,7 @@ def test_a_silent_partition_can_be_left_out_and_then_corrects_what_was_final(
     patient, name = site.processor(FINAL, topic), site.processor(IMPATIENT, topic)
     for one in (patient, name):
         site.replay(one)
-        promote(site.settings, one, None)
+        promote(site.settings, {one: None})
         assert minutes(site, one) == {0: 2}, "a build waits for every partition"
     publish(site, topic, (0, at(5.5)))
     for one in (patient, name):
@@ -176,7 +176,7 @@ def test_rows_become_final_when_a_followed_partition_falls_silent(site: Site, to
     """
     name = site.processor(SOON, topic)
     site.replay(name)
-    promote(site.settings, name, None)
+    promote(site.settings, {name: None})
     silent_s = (
         "SELECT extract(epoch FROM now() - updated_at) FROM kappa_offset"
         f" WHERE processor = '{name}' AND partition = 1"

@@ -157,14 +157,14 @@ def delete_topics(stack: Stack) -> None:
 def test_the_view_holds_what_duckdb_computes(auction: Auction, query: Query) -> None:
     done = auction.replay(query.name)
     assert (done.records, done.late, done.dead) == (auction.bids, 0, 0)
-    promote(auction.settings, query.name, None)
+    promote(auction.settings, {query.name: None})
     assert verify.check(auction.duck, auction.postgres_url, query.name, query.sql) == done.rows
 
 
 def test_a_view_that_is_not_what_duckdb_computes_is_refused(auction: Auction) -> None:
     name = "nexmark_q2"
     auction.replay(name)
-    promote(auction.settings, name, None)
+    promote(auction.settings, {name: None})
     other = Query(name, "another 123rd", "SELECT auction, price FROM bid WHERE auction % 123 = 1")
     with pytest.raises(verify.Wrong, match=r"missing .* rows, for example .* too many"):
         verify.check(auction.duck, auction.postgres_url, other.name, other.sql)

@@ -20,8 +20,9 @@ from kappa.errors import (
 from kappa.tables import progress, sink
 from kappa.tables.progress import Advance, NewPartition
 from kappa.versions import records
+from kappa.versions.deployment import Moved
 from kappa.versions.lifecycle import State
-from kappa.versions.promote import Promoted, promote
+from kappa.versions.promote import Persistence, Promoted, promote
 from tests.integration.tables_scenes import (
     declare,
     item_rows,
@@ -53,7 +54,14 @@ def shown(engine: Engine, name: str) -> int:
 
 
 def go(engine: Engine, name: str, version: int) -> Promoted:
-    return promote(engine, name, version, who="test", deadline_s=1)
+    impatient = Persistence(deadline_s=1, idle_s=0, drain_after=None)
+    return promote(engine, {name: version}, who="test", persistence=impatient)
+
+
+def move(done: Promoted) -> Moved:
+    """The only one."""
+    (one,) = done.moves
+    return one
 
 
 @pytest.fixture
@@ -75,8 +83,9 @@ def green(engine: Engine, name: str, offsets: list[int], version: int = 2) -> No
 def test_the_first_promote_makes_the_view(engine: Engine, unique: Unique) -> None:
     layout = ready(engine, items(unique("first")), [3])
     done = go(engine, layout.processor, 1)
-    assert (done.from_version, done.to_version, done.changed, done.attempts) == (None, 1, True, 1)
-    assert [(at.topic, at.partition, at.next_offset) for at in done.offsets] == [("t", 0, 3)]
+    one = move(done)
+    assert (one.from_version, one.to_version, done.changed, done.attempts) == (None, 1, True, 1)
+    assert [(at.topic, at.partition, at.next_offset) for at in one.offsets] == [("t", 0, 3)]
     assert states(engine, layout.processor) == {1: State.SERVING}
     assert active(engine, layout.processor) == 1
     assert shown(engine, layout.processor) == 0
@@ -85,7 +94,7 @@ def test_the_first_promote_makes_the_view(engine: Engine, unique: Unique) -> Non
 def test_the_next_takes_over_and_the_old_one_stands_by(engine: Engine, blue: str) -> None:
     green(engine, blue, [10, 25])
     assert shown(engine, blue) == 1
-    done = go(engine, blue, 2)
+    done = move(go(engine, blue, 2))
     assert (done.from_version, done.to_version) == (1, 2)
     assert shown(engine, blue) == 2
     assert states(engine, blue) == {1: State.STANDBY, 2: State.SERVING}
@@ -94,7 +103,7 @@ def test_the_next_takes_over_and_the_old_one_stands_by(engine: Engine, blue: str
 def test_what_was_done_is_in_the_history(engine: Engine, blue: str) -> None:
     green(engine, blue, [10, 20])
     deployment = uuid4()
-    promote(engine, blue, 2, who="ann", deployment_id=deployment)
+    promote(engine, {blue: 2}, who="ann", deployment_id=deployment)
     with engine.begin() as conn:
         row = conn.execute(
             text("SELECT * FROM kappa_history WHERE deployment_id = :d"), {"d": deployment}
@@ -167,7 +176,7 @@ def test_another_topic_of_the_same_name_is_no_successor(engine: Engine, blue: st
 
 def test_a_new_partition_is_welcome(engine: Engine, blue: str) -> None:
     green(engine, blue, [10, 20, 5])
-    assert len(go(engine, blue, 2).offsets) == 3
+    assert len(move(go(engine, blue, 2)).offsets) == 3
 
 
 def test_epochs_move_on_and_a_zombie_cannot_commit(engine: Engine, blue: str) -> None:
@@ -188,7 +197,7 @@ def test_epochs_move_on_and_a_zombie_cannot_commit(engine: Engine, blue: str) ->
 
 def test_promoting_what_serves_changes_nothing(engine: Engine, blue: str) -> None:
     done = go(engine, blue, 1)
-    assert (done.changed, done.deployment_id, done.from_version) == (False, None, 1)
+    assert (done.changed, done.deployment_id, move(done).from_version) == (False, None, 1)
     with engine.begin() as conn:
         count = text("SELECT count(*) FROM kappa_history WHERE processor = :p")
         assert conn.scalar(count, {"p": blue}) == 1

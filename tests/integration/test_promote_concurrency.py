@@ -22,7 +22,7 @@ from kappa.tables import progress, sink
 from kappa.tables.engine import connect
 from kappa.tables.progress import Advance
 from kappa.versions.lifecycle import State
-from kappa.versions.promote import Promoted, promote
+from kappa.versions.promote import Persistence, Promoted, promote
 from tests.integration.postgres_proxy import CommitProxy
 from tests.integration.tables_scenes import item_rows, items, ready, wait_until_blocked
 from tests.integration.test_promote import active, shown, states
@@ -38,7 +38,7 @@ def name(engine: Engine, unique: Unique) -> str:
         layout = ready(engine, items(name, version), [10, 20])
         with engine.begin() as conn:
             sink.upsert(conn, layout, item_rows(layout, 1))
-    promote(engine, name, 1, who="test")
+    promote(engine, {name: 1}, who="test")
     return name
 
 
@@ -54,7 +54,11 @@ def reader(engine: Engine, name: str) -> Iterator[Connection]:
 def test_an_idle_reader_is_waited_for_and_nobody_else_is_stalled(engine: Engine, name: str) -> None:
     """While the swap is tried again and again, others read the view in between."""
     done: list[Promoted] = []
-    thread = Thread(target=lambda: done.append(promote(engine, name, 2, who="test", deadline_s=60)))
+    thread = Thread(
+        target=lambda: done.append(
+            promote(engine, {name: 2}, who="test", persistence=Persistence(deadline_s=60))
+        )
+    )
     with reader(engine, name):
         thread.start()
         for _ in range(3):
@@ -68,7 +72,7 @@ def test_an_idle_reader_is_waited_for_and_nobody_else_is_stalled(engine: Engine,
 
 def test_a_reader_that_stays_wins_and_nothing_has_changed(engine: Engine, name: str) -> None:
     with reader(engine, name), pytest.raises(LockTimeout):
-        promote(engine, name, 2, who="test", lock_timeout_ms=5, deadline_s=0.2)
+        promote(engine, {name: 2}, who="test", persistence=Persistence(5, deadline_s=0.2))
     assert states(engine, name) == {1: State.SERVING, 2: State.READY}
     assert active(engine, name) == 1
     with engine.begin() as conn:
@@ -82,7 +86,7 @@ def test_of_two_promotes_of_one_version_one_does_it(engine: Engine, name: str) -
 
     def go() -> None:
         met.wait()
-        done.append(promote(engine, name, 2, who="test", lock_timeout_ms=2000))
+        done.append(promote(engine, {name: 2}, who="test", persistence=Persistence(2000)))
 
     _run(go, go)
     assert sorted(result.changed for result in done) == [False, True]
@@ -132,7 +136,11 @@ def test_a_step_of_blue_that_comes_later_is_fenced(engine: Engine, name: str) ->
         except KappaError as error:
             errors.append(error)
 
-    swap = Thread(target=lambda: promote(engine, name, 2, who="test", lock_timeout_ms=60_000))
+    swap = Thread(
+        target=lambda: promote(
+            engine, {name: 2}, who="test", persistence=Persistence(60_000, idle_s=0)
+        )
+    )
     worker = Thread(target=advance)
     with reader(engine, name):
         swap.start()
@@ -163,7 +171,7 @@ def test_readers_see_one_version_at_a_time_and_no_error(engine: Engine, name: st
     thread = Thread(target=poll)
     thread.start()
     for version in (2, 1, 2, 1, 2):
-        promote(engine, name, version, who="test", deadline_s=60)
+        promote(engine, {name: version}, who="test", persistence=Persistence(deadline_s=60))
         moved = len(seen)
         while len(seen) < moved + 2 and not errors:
             over.wait(0.001)
@@ -177,11 +185,11 @@ def test_a_commit_without_an_answer_has_happened(engine: Engine, name: str) -> N
     with CommitProxy(engine) as proxy:
         proxied = connect(proxy.url)
         proxy.cut = "answer"
-        done = promote(proxied, name, 2, who="test", deployment_id=(deployment := uuid4()))
+        done = promote(proxied, {name: 2}, who="test", deployment_id=(deployment := uuid4()))
         proxied.dispose()
     assert proxy.cuts == 1
     assert (done.changed, done.deployment_id) == (True, deployment)
-    assert [at.next_offset for at in done.offsets] == [10, 20]
+    assert [at.next_offset for at in done.moves[0].offsets] == [10, 20]
     assert active(engine, name) == 2
 
 
@@ -190,7 +198,7 @@ def test_a_commit_still_on_its_way_is_waited_for(engine: Engine, name: str) -> N
     with CommitProxy(engine) as proxy:
         proxied = connect(proxy.url)
         proxy.cut = lambda: wait_until_blocked(engine)
-        assert promote(proxied, name, 2, who="test").changed
+        assert promote(proxied, {name: 2}, who="test").changed
         proxied.dispose()
     assert proxy.cuts == 1
     assert active(engine, name) == 2
@@ -201,18 +209,18 @@ def test_a_commit_that_never_arrived_has_not(engine: Engine, name: str) -> None:
         proxied = connect(proxy.url)
         proxy.cut = "commit"
         with pytest.raises(DatabaseUnavailable) as caught:
-            promote(proxied, name, 2, who="test")
+            promote(proxied, {name: 2}, who="test")
         proxied.dispose()
     assert proxy.cuts == 1
     assert caught.value.detail.get("outcome") is None
     assert active(engine, name) == 1
-    assert promote(engine, name, 2, who="test").changed
+    assert promote(engine, {name: 2}, who="test").changed
 
 
 def _error(engine: Engine, name: str) -> KappaError:
     """The error with which a promote of version 2 ends."""
     try:
-        promote(engine, name, 2, who="test", lock_timeout_ms=60_000)
+        promote(engine, {name: 2}, who="test", persistence=Persistence(60_000, idle_s=0))
     except KappaError as error:
         return error
     raise AssertionError("it was not refused")

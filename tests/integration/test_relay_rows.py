@@ -90,7 +90,7 @@ def send(site: Site, topic: str, rows: Sequence[Reading | str], partitions: int 
 
 def serve(site: Site, name: str) -> None:
     site.replay(name)
-    promote(site.settings, name, 1)
+    promote(site.settings, {name: 1})
 
 
 def view(site: Site, name: str) -> list[dict[str, Any]]:
@@ -242,7 +242,7 @@ def test_windows_that_only_the_new_version_knows_to_be_final_leave_when_it_serve
     info = site.plugins / f"{name}_plugin-1.0.dist-info" / "entry_points.txt"
     info.write_text(f"{info.read_text()}{name}.v2 = {module}:processor\n")
     site.replay(name, version=2)
-    promote(site.settings, name, 2)
+    promote(site.settings, {name: 2})
     send(site, topic, minutes[9:], 1)
     site.replay(name, version=2)
     found = all_sent(site, name, output)

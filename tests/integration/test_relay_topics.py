@@ -73,7 +73,7 @@ def promoted(site: Site, topic: str, guarantee: str) -> tuple[str, str]:
     name = site.processor(lines(output, guarantee), topic)
     publish(site, topic, 20)
     site.replay(name)
-    promote(site.settings, name, 1)
+    promote(site.settings, {name: 1})
     return name, output
 
 
@@ -179,7 +179,7 @@ def test_a_promoted_version_goes_on_exactly_where_the_former_stopped(site: Site)
     assert sorted(outbox(site, name)) == sorted(
         [(*p, 1) for p in first] + [(*p, 2) for p in second]
     )
-    promote(site.settings, name, 2)
+    promote(site.settings, {name: 2})
     third = publish(site, topic, 30)
     site.replay(name, version=1)
     site.replay(name, version=2)
@@ -217,7 +217,7 @@ def test_late_records_leave_with_their_place(site: Site) -> None:
             [good(schema_id, 0, Reading("s", 1, 1.0, START_MS + at * 1_000)) for at in times],
         )
         site.replay(name)
-        promote(site.settings, name, 1)
+        promote(site.settings, {name: 1})
     with relaying(site.settings, name, "late"), reading(site, f"late.{topic}") as reader:
         found = reader.wait_for(4)
     assert [(one.key, one.row["_offset"]) for one in found if one.row] == [

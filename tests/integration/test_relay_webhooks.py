@@ -111,7 +111,7 @@ def serve(site: Site, hook: Hook, guarantee: str = "at_least_once") -> tuple[str
     code = ALERTS.replace("URL", hook.url).replace("GUARANTEE", guarantee)
     name = site.processor(code, topic)
     site.replay(name)
-    promote(site.settings, name, 1)
+    promote(site.settings, {name: 1})
     return name, topic
 
 

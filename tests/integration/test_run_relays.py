@@ -45,7 +45,7 @@ def test_one_of_two_hosts_sends_and_when_it_is_killed_the_other_goes_on(site: Si
     output = f"out.{topic}"
     name = site.processor(lines(output), topic)
     site.replay(name)
-    promote(site.settings, name, None)
+    promote(site.settings, {name: None})
     sender = "SELECT owner FROM kappa_relay WHERE processor = :p"
     with host(site, name) as first:
         publish(site, topic, 0, 90)

@@ -70,12 +70,12 @@ def seen(site: Site, view: str) -> list[tuple[object, ...]]:
 def test_all_views_move_in_one_transaction(site: Site, topic: str) -> None:
     name = declare(site, topic, None, 1)
     site.replay(name)
-    promote(site.settings, name, 1)
+    promote(site.settings, {name: 1})
     assert seen(site, name) == [("s0", 0), ("s0", 2), ("s0", 4), ("s1", 1), ("s1", 3), ("s1", 5)]
     assert seen(site, f"{name}__high") == [("s0", 4.0), ("s1", 3.0), ("s1", 5.0)]
     declare(site, topic, name, 2, f"{HIGH}, {SPARE}")
     site.replay(name, version=2)
-    promote(site.settings, name, 2)
+    promote(site.settings, {name: 2})
     assert seen(site, f"{name}__high") == [("s0", 8.0), ("s1", 6.0), ("s1", 10.0)]
     assert seen(site, f"{name}__spare") == []
 
@@ -83,11 +83,11 @@ def test_all_views_move_in_one_transaction(site: Site, topic: str) -> None:
 def test_an_output_that_readers_know_cannot_go(site: Site, topic: str) -> None:
     name = declare(site, topic, None, 1)
     site.replay(name)
-    promote(site.settings, name, 1)
+    promote(site.settings, {name: 1})
     declare(site, topic, name, 2, SPARE)
     site.replay(name, version=2)
     with pytest.raises(ViewIncompatible, match="'high' would be gone"):
-        promote(site.settings, name, 2)
+        promote(site.settings, {name: 2})
     assert len(seen(site, name)) == 6
     assert site.query("SELECT to_regclass(:v)", v=f"{name}__spare") == [(None,)]
 
@@ -98,7 +98,7 @@ def test_a_relation_of_somebody_elses_is_left_alone(site: Site, topic: str) -> N
         connection.exec_driver_sql(f"CREATE TABLE {name}__high (x int)")
     site.replay(name)
     with pytest.raises(NameTaken, match=f"{name}__high"):
-        promote(site.settings, name, 1)
+        promote(site.settings, {name: 1})
     assert site.query("SELECT to_regclass(:v)", v=name) == [(None,)], "no view moved without it"
 
 

@@ -18,6 +18,7 @@ from sqlalchemy import Connection, Engine
 from sqlalchemy.schema import CreateTable, DropTable
 
 from kappa.errors import DataRefused, TableError
+from kappa.tables import copy
 from kappa.tables.copy import copy_in
 from kappa.tables.engine import driver
 from kappa.tables.layout import Column
@@ -93,9 +94,14 @@ VALUES: dict[str, tuple[pl.DataType, st.SearchStrategy[Any]]] = {
 }
 
 
+@pytest.mark.parametrize("large", [copy.LARGE_BYTES, 5])
 @ANYTHING
 @given(st.data())
-def test_every_type_comes_back_as_it_went(engine: Engine, data: st.DataObject) -> None:
+def test_every_type_comes_back_as_it_went(
+    engine: Engine, monkeypatch: pytest.MonkeyPatch, large: int, data: st.DataObject
+) -> None:
+    """Also where another value of the row is so large that it goes in piece by piece."""
+    monkeypatch.setattr(copy, "LARGE_BYTES", large)
     size = data.draw(st.integers(0, 4))
     drawn = {
         name: data.draw(st.lists(st.none() | values, min_size=size, max_size=size))

@@ -20,7 +20,7 @@ def digest_of(engine: Engine, name: str, rows: list[tuple[object, ...]]) -> str:
         build.create(conn, layout)
         sink.append(conn, layout, revenue_rows(rows))
         found = digest(conn, layout.table)
-        views.move_view(conn, layout)
+        views.move_views(conn, [(layout, None)])
         assert digest(conn, layout.view_name) == digest(conn, views.select_view(layout))
     return found
 

@@ -11,7 +11,7 @@ from alembic.migration import MigrationContext
 from sqlalchemy import Engine, text
 
 from kappa.errors import MigrationNeeded
-from kappa.tables import bookkeeping, migrate
+from kappa.tables import bookkeeping, cutover, migrate
 from kappa.tables.engine import connect
 
 
@@ -23,7 +23,7 @@ def fresh(database: str) -> Iterator[Engine]:
     engine.dispose()
 
 
-ALL = ("0001", "0002", bookkeeping.REVISION)
+ALL = ("0001", "0002", "0003", bookkeeping.REVISION)
 
 
 def test_the_migrations_make_what_the_code_describes(engine: Engine) -> None:
@@ -32,7 +32,7 @@ def test_the_migrations_make_what_the_code_describes(engine: Engine) -> None:
         context = MigrationContext.configure(conn, opts=options)
         ours = [
             change
-            for change in compare_metadata(context, bookkeeping.metadata)
+            for change in compare_metadata(context, cutover.metadata)
             if "kappa_" in repr(change)
         ]
         fill = text("SELECT reloptions FROM pg_class WHERE relname = 'kappa_offset'")

@@ -15,7 +15,7 @@ from sqlalchemy import Connection, Engine, text
 
 from kappa.errors import DataRefused, IllegalTransition, NameTaken
 from kappa.processing.events import STATE_SCHEMA
-from kappa.runtime.store import PostgresStore
+from kappa.runtime.worker.store import PostgresStore
 from kappa.tables import build, catalog, sink, state
 from kappa.tables.layout import (
     INDEX_COLUMN,

@@ -8,7 +8,7 @@ from dataclasses import replace
 import pytest
 from sqlalchemy import Connection, Engine, text
 
-from kappa.errors import NameTaken, ViewIncompatible
+from kappa.errors import NameTaken, TableError, ViewIncompatible
 from kappa.tables import build, sink, views
 from kappa.tables.finalize import Plain, ScaledDecimal, WindowEnd
 from kappa.tables.layout import Column, Kind, Layout, ViewColumn
@@ -21,7 +21,7 @@ Unique = Callable[[str], str]
 
 def move(conn: Connection, layout: Layout) -> None:
     build.create(conn, layout)
-    views.move_view(conn, layout)
+    views.move_views(conn, [(layout, None)])
 
 
 def columns(conn: Connection, view: str) -> list[tuple[str, str]]:
@@ -40,7 +40,7 @@ def test_the_view_shows_finalized_columns(engine: Engine, unique: Unique) -> Non
     with engine.begin() as conn:
         build.create(conn, layout)
         sink.append(conn, layout, revenue_rows([("a", 60_000, 2, 2**33, "c", "c")]))
-        views.move_view(conn, layout)
+        views.move_views(conn, [(layout, None)])
         row = conn.execute(text(f"SELECT * FROM {layout.view_name}")).one()
         assert columns(conn, layout.view_name) == [
             ("product", "text"),
@@ -62,7 +62,7 @@ def test_a_window_is_as_long_in_every_time_zone(engine: Engine, unique: Unique) 
     with engine.begin() as conn:
         build.create(conn, layout)
         sink.append(conn, layout, revenue_rows([("a", 1_711_753_200_000, 1, 1, "c", "c")]))
-        views.move_view(conn, layout)
+        views.move_views(conn, [(layout, None)])
         conn.execute(text("SET LOCAL TimeZone = 'Europe/Berlin'"))
         query = text(
             f"SELECT extract(epoch FROM window_end - window_start) FROM {layout.view_name}"
@@ -203,9 +203,33 @@ def test_a_prepared_select_survives_a_move(engine: Engine, unique: Unique) -> No
         assert reader.execute(text("EXECUTE q")).all() == []
         reader.commit()
         with engine.begin() as conn:
-            views.move_view(conn, two)
+            views.move_views(conn, [(two, None)])
         assert [tuple(row) for row in reader.execute(text("EXECUTE q"))] == [(2, 2)]
         reader.execute(text("DEALLOCATE q"))
+
+
+def test_a_prepared_select_of_all_columns_fails_once_one_was_added(
+    engine: Engine, unique: Unique
+) -> None:
+    """PostgreSQL's own rule; who names the columns goes on."""
+    one, two = items(name := unique("wider")), items(name, 2, ["id", "amount", "more"])
+    with engine.begin() as conn:
+        move(conn, one)
+        build.create(conn, two)
+        sink.append(conn, two, item_rows(two, 1))
+    with engine.connect() as reader:
+        reader.execute(text(f"PREPARE everything AS SELECT * FROM {name}"))
+        reader.execute(text(f"PREPARE named AS SELECT id, amount FROM {name}"))
+        for query in ("everything", "named"):
+            assert reader.execute(text(f"EXECUTE {query}")).all() == []
+        reader.commit()
+        with engine.begin() as conn:
+            views.move_views(conn, [(two, None)])
+        assert [tuple(row) for row in reader.execute(text("EXECUTE named"))] == [(2, 2)]
+        with pytest.raises(TableError, match="cached plan must not change result type"):
+            reader.execute(text("EXECUTE everything"))
+        reader.rollback()
+        reader.execute(text("DEALLOCATE ALL"))
 
 
 def test_plain_columns_of_the_view_name_their_table_column() -> None:

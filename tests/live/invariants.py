@@ -5,22 +5,31 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from kappa.tables.digest import digest
+from tests.live.history import until
+from tests.live.running import Run
 from tests.live.scenes import Scene
 from tests.readings import LATEST, LINES, TOTALS, Sent, expected_totals
 
 PROGRESS_S = 60.0
 """Within which a version goes on once a fault is over."""
+CALM_S = 15.0
+"""Within which processes give back what they took to get over it."""
 
 
-def check(scene: Scene) -> None:
+def check(scene: Scene, *, kept_bytes: int = 0) -> None:
     """Progress after the fault; then, of every record sent, that it was applied exactly once.
 
     A fold, record by record, of what lies below the stored offsets is compared with the tables;
-    a replay of the same log, in other batches, must leave the same digest; and
-    nothing anybody could see meanwhile may have been wrong.
+    a replay of the same log, in other batches, must leave the same digest; nothing anybody could
+    see meanwhile may have been wrong; and memory, files, threads and sessions are as before.
+
+    Args:
+        kept_bytes: of memory, beyond what is usual, that allocators may keep for the next time.
     """
     scene.catch_up(PROGRESS_S)
     check_now(scene)
+    for run in scene.runs:
+        _come_back(run, kept_bytes)
     site = scene.site
     twin = site.processor(scene.code, scene.topic)
     site.replay(twin, 7)
@@ -48,6 +57,21 @@ def check_now(scene: Scene) -> None:
     _TABLES[scene.code](scene, [one for one in below if one.reading is not None])
     assert scene.history.samples > 0
     assert scene.history.breaks == []
+
+
+def _come_back(run: Run, kept_bytes: int) -> None:
+    """It takes what it took before, if it has outlived the fault."""
+    beyond: dict[str, tuple[int, int]] = {}
+
+    def back() -> bool:
+        nonlocal beyond
+        if run.before is None or not run.running:
+            return True
+        now = run.footprint()
+        beyond = {} if now is None else now.beyond(run.before, kept_bytes)
+        return now is not None and not beyond
+
+    assert until(back, CALM_S) is not None, beyond
 
 
 def _undecodable(one: Sent) -> bool:

@@ -13,15 +13,24 @@ from pathlib import Path
 from typing import Any, Self
 
 import psutil
+from psycopg.conninfo import conninfo_to_dict
 
 from tests.faults import wait_until
+from tests.live.footprint import Footprint
 
 
 class Run:
-    """A ``kappa run`` and its workers. A context manager; leaving it kills what is left."""
+    """A ``kappa run`` and its workers. A context manager; leaving it kills what is left.
+
+    Attributes:
+        before: what it took before a fault.
+    """
 
     def __init__(self, environment: Mapping[str, str], log: Path, *args: str) -> None:
         self.log = log
+        self.before: Footprint | None = None
+        url = conninfo_to_dict(environment["KAPPA_POSTGRES__URL"])
+        self._postgres_port = int(url["port"] or 0)
         with log.open("ab") as out:
             self._process = subprocess.Popen(
                 [sys.executable, "-m", "kappa", "run", *args],
@@ -55,6 +64,12 @@ class Run:
         wait_until("the workers", there)
         return self.workers()
 
+    def footprint(self) -> Footprint | None:
+        """What it takes now with its workers; None where one of them has just ended."""
+        with suppress(psutil.NoSuchProcess):
+            return Footprint.of([self.supervisor, *self.workers()], self._postgres_port)
+        return None
+
     def events(self, word: str = "") -> list[dict[str, Any]]:
         """Lines of its log that have the word in them."""
         lines = self.log.read_text().splitlines()
@@ -70,8 +85,11 @@ class Run:
 
     def stop(self, timeout_s: float = 30) -> int:
         """Asks it to finish; its exit status."""
-        self._process.send_signal(signal.SIGTERM)
+        self.ask_to_stop()
         return self.ended(timeout_s)
+
+    def ask_to_stop(self) -> None:
+        self._process.send_signal(signal.SIGTERM)
 
     def ended(self, timeout_s: float = 90) -> int:
         """Its exit status, once it has ended by itself."""
@@ -84,7 +102,15 @@ class Run:
             with suppress(psutil.NoSuchProcess):
                 process.kill()
         self._process.wait()
-        psutil.wait_procs(family, 10)
+        wait_until("they are gone", lambda: all(map(_over, family)), 10)
+
+
+def _over(process: psutil.Process) -> bool:
+    """Orphans that have ended are there until the first process of the host collects them."""
+    try:
+        return process.status() == psutil.STATUS_ZOMBIE
+    except psutil.NoSuchProcess:
+        return True
 
 
 def _works(process: psutil.Process) -> bool:

@@ -36,6 +36,7 @@ class Scene:
         self.partitions = partitions
         self.name = site.processor(code, self.topic)
         self.sent: list[Sent] = []
+        self.runs: list[Run] = []
         site.replay(self.name)
         self._directory = directory
         self._seeds = itertools.count(1)
@@ -55,7 +56,8 @@ class Scene:
             "KAPPA_KAFKA__BOOTSTRAP_SERVERS": self.site.kafka.bootstrap_servers,
             **(environment or {}),
         }
-        return self._stack.enter_context(Run(here, log, self.name, *args))
+        self.runs.append(self._stack.enter_context(Run(here, log, self.name, *args)))
+        return self.runs[-1]
 
     def publish(self, count: int = 60) -> list[Sent]:
         """Publishes so many readings to the partitions in turn."""
@@ -80,8 +82,16 @@ class Scene:
         return sum(end - at.get(number, 0) for number, end in self.site.ends(self.topic).items())
 
     def catch_up(self, seconds: float = 60) -> None:
-        """Waits until everything sent so far is committed."""
+        """Waits until everything sent so far is committed.
+
+        What the runs take when they have done so for the first time is what they have to come
+        back to.
+        """
         wait_until("all is committed", lambda: self.lag == 0, seconds)
+        owners = self.owners()
+        for run in self.runs:
+            if run.before is None and owners & {worker.pid for worker in run.workers()}:
+                run.before = run.footprint()
 
     def moved(self, since: Mapping[int, int], seconds: float = 60) -> None:
         """Waits until every partition is past where it was."""

@@ -42,6 +42,7 @@ FAULT_EVERY_S = 10.0
 PAUSE_S = 8.0
 """Longer than a group's session timeout: another member takes the partitions over meanwhile."""
 CATCH_UP_S = 30.0
+STOP_S = 10.0
 SEED = 20_250_101
 
 
@@ -116,8 +117,7 @@ class Soak:
             self.report.rate = self.report.records / self.report.seconds
             self._catch_up(history)
             for run in self._runs:
-                if run.stop() != 0:
-                    self._break("a process did not stop with status 0")
+                self._stop(run)
         self.report.takeovers, self.report.snapshots = history.takeovers, history.samples
         self.report.breaks += history.breaks
         self._compare(chunks)
@@ -213,10 +213,19 @@ class Soak:
 
     def _rejoin(self) -> None:
         number = self._some()
-        if self._runs[number].stop() != 0:
-            self._break("a process that was asked to leave did not end with status 0")
+        self._stop(self._runs[number])
         self._runs[number] = self._start()
         self.report.done["left and joined"] += 1
+
+    def _stop(self, run: Run) -> None:
+        """It ends in good order, in time."""
+        began = time.monotonic()
+        status = run.stop()
+        took_s = time.monotonic() - began
+        if status != 0:
+            self._break(f"{run.log.name}: ended with status {status} after {took_s:.1f} s")
+        elif took_s > STOP_S:
+            self._break(f"{run.log.name}: took {took_s:.1f} s to stop")
 
     def _lag(self, history: History) -> int:
         ends = self._site.ends(self.topic)

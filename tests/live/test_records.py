@@ -6,13 +6,16 @@ from collections.abc import Callable
 
 import psutil
 
+from kappa.avro.wire import header
+from kappa.log.extract import BOMB_BYTES
 from tests.faults import wait_until
-from tests.live.invariants import check
+from tests.live.invariants import check, check_now
 from tests.live.scenes import Scene
-from tests.readings import LINES, SCHEMA, START_MS, Reading, Unsent, encoded, good
+from tests.readings import LINES, SCHEMA, START_MS, Reading, Sent, Unsent, encoded, good
 
 HIGHEST_ID = 2**31 - 1
 LARGE = 10_000_000
+BOMB = 64_000_000
 MEMORY_CAP = 1_500_000_000
 """Bytes resident: what a worker needs empty, and a few of the largest records it can meet."""
 
@@ -76,6 +79,37 @@ def test_large_records_stay_below_a_cap_of_memory(scene: Callable[..., Scene]) -
     assert _high_water(worker) < MEMORY_CAP
     assert run.workers() == [worker]
     check(here)
+
+
+def test_batches_that_inflate_to_much_more(scene: Callable[..., Scene]) -> None:
+    """A few kilobytes each. The first inflates to less than a reader takes, the second to more.
+
+    The second is refused unread, with a named error: to go on would skip it.
+    """
+    here = scene()
+    run = here.run()
+    (worker,) = run.started()
+    here.publish()
+    here.catch_up()
+    send_bomb(here, BOMB)
+    here.publish()
+    check(here, kept_bytes=4 * BOMB)
+    assert _high_water(worker) < MEMORY_CAP
+    assert run.workers() == [worker]
+    (bomb,) = send_bomb(here, BOMB_BYTES)
+    here.publish()
+    wait_until("it is refused", lambda: any("inflates beyond" in e["event"] for e in run.events()))
+    assert run.ended() != 0
+    assert here.site.positions(here.name)[bomb.partition] == bomb.offset
+    check_now(here)
+
+
+def send_bomb(here: Scene, size_bytes: int) -> list[Sent]:
+    """Publishes a record of zeros behind a schema's id, as small as zstd makes them."""
+    value = header(here.site.schema_id(here.topic)) + bytes(size_bytes)
+    return here.send(
+        [Unsent(0, b"bomb", value)], message_max_bytes=1_000_000_000, compression_type="zstd"
+    )
 
 
 def _high_water(process: psutil.Process) -> int:

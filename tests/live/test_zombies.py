@@ -7,7 +7,13 @@ from collections.abc import Callable
 from pathlib import Path
 
 import psycopg
+import pytest
 
+from kappa.config import KafkaSettings
+from kappa.log.history import TopicHistory, topic_history
+from kappa.plugins import find, load
+from kappa.runtime.assembly import assemble
+from kappa.runtime.live import admittance
 from tests.faults import Site, wait_until
 from tests.live.invariants import check
 from tests.live.scenes import Scene
@@ -18,7 +24,7 @@ from pathlib import Path
 
 import polars as pl
 from kappa import KeyedProcessor, Source
-from kappa.runtime import watchdog
+from kappa.runtime.live import watchdog
 
 watchdog.REBUILD_AFTER_S, watchdog.END_AFTER_S = {rebuild}, {end}
 
@@ -76,6 +82,29 @@ def test_a_worker_that_was_paused_in_a_commit_wakes_up_fenced(
     here.publish()
     check(here)
     assert paused.is_running()
+
+
+def test_a_worker_that_was_paused_when_it_had_asked_where_the_log_ends(
+    scene: Callable[..., Scene], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Others have committed records meanwhile that lie behind that end."""
+    here = scene()
+    here.run()
+    here.publish()
+    here.catch_up()
+
+    def asked(kafka: KafkaSettings, topic: str) -> TopicHistory:
+        history = topic_history(kafka, topic)
+        here.publish()
+        here.catch_up()
+        return history
+
+    monkeypatch.setattr(admittance, "topic_history", asked)
+    site = here.site
+    assembly = assemble(load(find(here.name, 1)), site.registry)
+    found = admittance.registered_positions(site.engine, site.kafka, assembly, lambda note: None)
+    assert {row.partition: row.next_offset for row in found} == site.positions(here.name)
+    check(here)
 
 
 def _waiting(here: Scene) -> bool:

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from kappa.log.copies import header_value
 from kappa.log.records import RawBatch, TopicPartition
 from kappa.processing.dead_letter_limit import NO_LIMIT
-from kappa.runtime.copies import Copies
+from kappa.runtime.worker.copies import Copies
 from kappa.tables.dead_letters import Known
 
 PLACE = TopicPartition("orders", 2)

@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from kappa.errors import TooManyDeadLetters
 from kappa.log.records import TopicPartition
 from kappa.processing.dead_letter_limit import DeadLetterLimit
-from kappa.runtime.budget import DeadLetterBudget
+from kappa.runtime.worker.budget import DeadLetterBudget
 from kappa.tables.dead_letters import FRAME_SCHEMA, Known
 
 PLACE = TopicPartition("orders", 2)

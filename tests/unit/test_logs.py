@@ -88,7 +88,7 @@ def test_the_level_decides_and_chatty_clients_are_heard_from_warning_on() -> Non
 def test_nothing_is_printed_before_logs_are_configured() -> None:
     code = (
         "from kappa.telemetry.logs import logger\n"
-        "logger('kappa.runtime.worker').error('lost', exc_info=True)\n"
+        "logger('kappa.runtime.worker.worker').error('lost', exc_info=True)\n"
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
     assert (done.returncode, done.stdout, done.stderr) == (0, "", "")

@@ -6,9 +6,9 @@ import pytest
 
 from kappa.errors import DatabaseUnavailable
 from kappa.operations.measuring import Measuring, bottleneck
-from kappa.runtime.job import Report
-from kappa.runtime.observer import Post, Worker
-from kappa.runtime.pulse import Pulse, Standing
+from kappa.runtime.live.observer import Post, Worker
+from kappa.runtime.live.pulse import Pulse, Standing
+from kappa.runtime.worker.job import Report
 from kappa.telemetry.metrics import Metrics
 
 POST = Post("revenue", 1, 0)

@@ -12,9 +12,9 @@ import fastavro
 import polars as pl
 import pytest
 
-from kappa.runtime.output_encoder import OutputEncoder, key_text, key_texts
-from kappa.runtime.output_schema import value_schema
-from kappa.runtime.topic_relay import Position
+from kappa.runtime.outputs.encoder import OutputEncoder, key_text, key_texts
+from kappa.runtime.outputs.schema import value_schema
+from kappa.runtime.relay.topic import Position
 from kappa.tables.finalize import FixedPoint, Plain, ScaledDecimal, WindowEnd
 from kappa.tables.layout import (
     OFFSET_COLUMN,

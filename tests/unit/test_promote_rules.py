@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from kappa.errors import IllegalTransition, NotCaughtUp, TopicRecreated
+from kappa.errors import IllegalTransition, NotCaughtUp, SourceDropped, TopicRecreated
 from kappa.versions.caught_up import Position, check_caught_up
 from kappa.versions.lifecycle import TRANSITIONS, State, check_transition
 
@@ -61,8 +61,16 @@ def test_one_record_behind_anywhere_is_behind(behind: int) -> None:
 
 def test_a_partition_nobody_reads_any_more_is_behind() -> None:
     with pytest.raises(NotCaughtUp) as caught:
-        check_caught_up("revenue", 2, BLUE, BLUE[:2], [])
+        check_caught_up("revenue", 2, BLUE, [BLUE[0], BLUE[2]], [])
     assert "offset" not in caught.value.detail
+
+
+def test_a_topic_nobody_reads_any_more_is_dropped_only_if_that_is_meant() -> None:
+    green = [at for at in BLUE if at.topic == "a"]
+    with pytest.raises(SourceDropped) as caught:
+        check_caught_up("revenue", 2, BLUE, green, [])
+    assert caught.value.hint.endswith("--drop-source b")
+    check_caught_up("revenue", 2, BLUE, green, [], frozenset("b"))
 
 
 def test_the_further_of_blue_and_served_counts() -> None:

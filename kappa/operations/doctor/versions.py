@@ -14,7 +14,7 @@ from kappa.log.history import TopicHistory, topic_history
 from kappa.operations.doctor.finding import Finding, Outcome, ok, problem, warning
 from kappa.runtime.assembly import assemble, registry_of
 from kappa.runtime.checks import check_partitions, check_positions
-from kappa.runtime.installed import FOLLOWED, lack_of
+from kappa.runtime.live.installed import FOLLOWED, lack_of
 from kappa.tables import progress
 from kappa.tables.progress import PartitionProgress
 from kappa.versions import records

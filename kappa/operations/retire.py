@@ -1,0 +1,77 @@
+"""``kappa retire`` and ``kappa abort``: dropping a version for good."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from kappa.config import Settings, require_postgres
+from kappa.errors import UnknownVersion
+from kappa.tables.bookkeeping import require_current
+from kappa.tables.engine import connect
+from kappa.versions import records, timeline
+from kappa.versions import retire as versions
+from kappa.versions.lifecycle import State
+
+
+@dataclass(frozen=True)
+class RetiredVersion:
+    """A version whose tables are gone.
+
+    Attributes:
+        state: what it was before.
+        changed: False where it was retired already.
+        tables: those that were dropped.
+    """
+
+    processor: str
+    version: int
+    state: str
+    changed: bool
+    tables: tuple[str, ...]
+
+
+def retire(settings: Settings, name: str, version: int, *, force: bool) -> RetiredVersion:
+    """Drops a built version that does not serve.
+
+    Raises:
+        KappaError: see kappa.versions.retire.retire.
+    """
+    return _drop(settings, name, version, force=force)
+
+
+def abort(settings: Settings, name: str, version: int | None) -> RetiredVersion:
+    """Gives up a build: of ``version``, or of the only one that is being built.
+
+    Raises:
+        UnknownVersion: none is being built, or several are.
+        KappaError: see kappa.versions.retire.abort.
+    """
+    return _drop(settings, name, version, force=None)
+
+
+def _drop(settings: Settings, name: str, version: int | None, force: bool | None) -> RetiredVersion:
+    engine = connect(require_postgres(settings))
+    try:
+        with engine.connect() as connection:
+            require_current(connection)
+            known = records.list_versions(connection, name)
+        who = timeline.who()
+        if force is None:
+            done = versions.abort(engine, name, version or _unbuilt(name, known), who=who)
+        else:
+            assert version is not None
+            done = versions.retire(engine, name, version, who=who, force=force)
+    finally:
+        engine.dispose()
+    return RetiredVersion(done.processor, done.version, done.state.value, done.changed, done.tables)
+
+
+def _unbuilt(name: str, known: tuple[records.VersionRecord, ...]) -> int:
+    found = [v.version for v in known if v.state in (State.BUILDING, State.FAILED)]
+    if len(found) == 1:
+        return found[0]
+    raise UnknownVersion(
+        f"{len(found) or 'no'} versions of {name!r} are being built",
+        versions=", ".join(map(str, found)) or None,
+        hint="name one with --version" if found else f"kappa versions list {name}",
+    )

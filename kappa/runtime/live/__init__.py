@@ -1,0 +1,1 @@
+"""Keeping versions up to date: supervisor, followers, watchdog."""

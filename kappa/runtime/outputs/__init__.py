@@ -1,0 +1,1 @@
+"""What a version sends on, and in which form."""

@@ -1,0 +1,1 @@
+"""Sending outputs on, from the outbox to topics and webhooks."""

@@ -1,0 +1,167 @@
+"""Outputs to an HTTP server, one request per row, in the order of the records that caused them."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+from http.client import HTTPConnection, HTTPException, HTTPSConnection
+from types import TracebackType
+from typing import Self
+from urllib.parse import urlsplit
+
+from tenacity import (
+    RetryError,
+    Retrying,
+    retry_if_exception_type,
+    sleep_using_event,
+    stop_after_attempt,
+    stop_any,
+    stop_when_event_set,
+)
+from tenacity.wait import wait_random_exponential
+
+from kappa.runtime.relay.relaying import Sending
+from kappa.tables import outbox
+from kappa.tables.layout import Layout
+from kappa.tables.outbox import Waiting
+from kappa.tables.publication import AT_MOST_ONCE, Publication, WebhookTarget
+
+_BATCH_ROWS = 50
+"""Rows that may be sent again after a kill."""
+
+_FIRST_WAIT_S, _LONGEST_WAIT_S = 0.1, 30.0
+_BEGINNING = 200
+"""Characters of an answer that are kept with a row that was refused."""
+
+_WORTH_TRYING = frozenset({408, 425, 429})
+"""Refusals that pass; any other from 400 to 499 would be the same again."""
+
+
+class _Undelivered(Exception):
+    """A request that may succeed when it is made again."""
+
+
+class _Refused(Exception):
+    """A request that the server does not take."""
+
+
+class WebhookRelay:
+    """Posts rows; those that cannot be delivered are set aside and the rest goes on.
+
+    Use it as a context manager.
+    """
+
+    def __init__(self, sending: Sending, layout: Layout, sent: Publication) -> None:
+        assert isinstance(sent.target, WebhookTarget)
+        self._sending = sending
+        self._version = layout.version
+        self._once = sent.guarantee == AT_MOST_ONCE
+        self._server = _Server(sent.target)
+        self._delivered: list[Waiting] = []
+        tries = 1 if self._once else 1 + sent.target.retries
+        self._retrying = Retrying(
+            retry=retry_if_exception_type(_Undelivered),
+            stop=stop_any(stop_after_attempt(tries), stop_when_event_set(sending.stop)),
+            wait=wait_random_exponential(multiplier=_FIRST_WAIT_S, max=_LONGEST_WAIT_S),
+            sleep=sleep_using_event(sending.stop),
+        )
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self._server.close()
+
+    def step(self) -> int | None:
+        sending = self._sending
+        of = (sending.processor, self._version, sending.output)
+        with sending.engine.begin() as connection:
+            if not sending.is_mine(connection, self._version):
+                return None
+            # Row by row: one that was set aside may be given back among those that have left.
+            outbox.drop(connection, *of, self._delivered)
+            rows = outbox.waiting(connection, *of, _BATCH_ROWS)
+            if self._once:
+                outbox.drop(connection, *of, rows)
+        self._delivered = []
+        for row in rows:
+            if sending.stop.is_set():
+                break
+            self._deliver(row)
+        return len(rows)
+
+    def _deliver(self, row: Waiting) -> None:
+        headers = {"Idempotency-Key": self._idempotency_key(row)}
+        try:
+            self._retrying(self._server.post, row.value or b"null", headers)
+        except RetryError as error:
+            if self._sending.stop.is_set() and not self._once:
+                return  # not all tries were made: the next relay goes on with this row
+            self._set_aside(row, str(error.last_attempt.exception()))
+        except _Refused as error:
+            self._set_aside(row, str(error))
+        else:
+            self._delivered.append(row)
+            self._sending.tell(1, 0)
+
+    def _set_aside(self, row: Waiting, reason: str) -> None:
+        """What may be sent once only is gone already; it is counted all the same."""
+        sending = self._sending
+        if not self._once:
+            with sending.engine.begin() as connection:
+                if not sending.is_mine(connection, self._version):
+                    return
+                outbox.set_aside(
+                    connection, sending.processor, self._version, sending.output, row, reason
+                )
+        sending.tell(0, 1)
+
+    def _idempotency_key(self, row: Waiting) -> str:
+        """The row's place in its source, the same however often it is sent."""
+        sending = self._sending
+        place = (row.topic, row.partition, row.offset, row.index)
+        return "/".join(map(str, (sending.processor, sending.output, *place)))
+
+
+class _Server:
+    """A connection to the server, kept open between requests; redirects are not followed."""
+
+    def __init__(self, target: WebhookTarget) -> None:
+        parts = urlsplit(target.url)
+        assert parts.hostname is not None
+        kind = HTTPSConnection if parts.scheme == "https" else HTTPConnection
+        self._connection = kind(parts.hostname, parts.port, timeout=target.timeout_ms / 1000)
+        self._path = (parts.path or "/") + (f"?{parts.query}" if parts.query else "")
+        self._headers = {"Content-Type": "application/json", "User-Agent": "kappa"}
+        token = os.environ.get(target.token_variable) if target.token_variable else None
+        if token:
+            self._headers["Authorization"] = f"Bearer {token}"
+
+    def post(self, body: bytes, headers: Mapping[str, str]) -> None:
+        """Makes one request.
+
+        Raises:
+            _Undelivered: no answer, or one that asks to try again.
+            _Refused: any other answer that is no success.
+        """
+        try:
+            self._connection.request("POST", self._path, body, {**self._headers, **headers})
+            answer = self._connection.getresponse()
+            said = answer.read()
+        except (OSError, HTTPException) as error:
+            self._connection.close()
+            raise _Undelivered(f"no answer: {type(error).__name__}: {error}") from error
+        if 200 <= answer.status < 300:
+            return
+        text = said.decode(errors="replace")[:_BEGINNING]
+        reason = f"HTTP {answer.status} {answer.reason}: {text}".rstrip(": ")
+        passing = answer.status >= 500 or answer.status in _WORTH_TRYING
+        raise _Undelivered(reason) if passing else _Refused(reason)
+
+    def close(self) -> None:
+        self._connection.close()

@@ -1,0 +1,1 @@
+"""Reading history into a version's tables, from a plan to the end."""

@@ -1,0 +1,295 @@
+"""A replay: history into a version's tables, from offset zero or from where it stopped.
+
+A replay of a version that is still being built goes on to the ends captured when it began; of
+a built one it catches up with the present ends, merging rows into their keys.
+"""
+
+from __future__ import annotations
+
+import os
+import socket
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass, replace
+
+from sqlalchemy import Connection, Engine
+
+from kappa.config import require_kafka, require_postgres
+from kappa.errors import (
+    BrokerUnavailable,
+    DatabaseUnavailable,
+    Fenced,
+    IllegalTransition,
+    KappaError,
+    RegistryUnavailable,
+    TopicRecreated,
+    WorkerDied,
+)
+from kappa.failpoints import reach
+from kappa.log.history import topic_history
+from kappa.runtime.assembly import Assembly
+from kappa.runtime.outputs.registration import register_outputs
+from kappa.runtime.replay.plan import Plan
+from kappa.runtime.replay.pool import run_jobs
+from kappa.runtime.worker.job import Job, Report, Rhythm
+from kappa.tables import build, progress
+from kappa.tables.engine import connect
+from kappa.tables.progress import NewPartition, PartitionProgress
+from kappa.versions import drain, records, timeline
+from kappa.versions.lifecycle import State
+
+DEFAULT_BATCH_SIZE = 1_000_000
+
+CHECKPOINT_AFTER_S = 5.0
+"""A checkpoint is due after this time at the latest, so that little is lost to a crash."""
+
+
+@dataclass(frozen=True)
+class Finished:
+    """What a replay did.
+
+    Attributes:
+        read: what this run read, as opposed to earlier runs of the same build.
+        rows: rows in the version's table now.
+    """
+
+    state: State
+    read: Report
+    rows: int
+    seconds: float
+    warnings: tuple[str, ...]
+
+
+def execute(
+    plan: Plan,
+    *,
+    workers: int = 1,
+    batch_size: int = DEFAULT_BATCH_SIZE,
+    rate_limit: float | None = None,
+    listener: Callable[[Report], None] = lambda report: None,
+) -> Finished:
+    """Runs the plan to its end; a run that is cut short can be run again.
+
+    ``rate_limit`` is in records per second, of all workers together.
+
+    Raises:
+        KappaError: a refusal, or a fault on the way. What was committed stays.
+    """
+    began = time.monotonic()
+    engine = connect(require_postgres(plan.settings))
+    total = Report()
+
+    def listen(report: Report) -> None:
+        nonlocal total
+        total += report
+        listener(report)
+
+    try:
+        plan = registered(plan)
+        with engine.begin() as connection:
+            begin(connection, plan)
+        reach("version_created")
+        jobs = _jobs(plan, workers, batch_size, rate_limit)
+        with failing(engine, plan):
+            if jobs:
+                run_jobs(jobs, plan.assembly, plan.registry, listen)
+            check_history_after(plan)
+            seconds = time.monotonic() - began
+            state, rows = finish(engine, plan, seconds)
+        reach("version_finished")
+    finally:
+        engine.dispose()
+    seconds = time.monotonic() - began
+    return Finished(state, total, rows, seconds, (*plan.warnings, *outlasted(plan, seconds)))
+
+
+_NO_FAULT_OF_THE_BUILD = (
+    BrokerUnavailable,
+    DatabaseUnavailable,
+    Fenced,
+    RegistryUnavailable,
+    WorkerDied,
+)
+"""After these the build is where it was, and goes on when it is run again."""
+
+
+@contextmanager
+def failing(engine: Engine, plan: Plan) -> Iterator[None]:
+    """A build that ends in the block with an error that stays becomes ``failed``, and says why."""
+    try:
+        yield
+    except _NO_FAULT_OF_THE_BUILD:
+        raise
+    except KappaError as error:
+        if plan.building:
+            with suppress(KappaError):  # what went wrong first is what counts
+                _fail(engine, plan, error)
+        raise
+
+
+def _fail(engine: Engine, plan: Plan, error: KappaError) -> None:
+    name, version = plan.assembly.name, plan.assembly.version
+    why = {"error": type(error).__name__, "message": str(error)}
+    with engine.begin() as connection:
+        if records.hold(connection, name, version) is State.BUILDING:
+            records.transition(connection, name, version, State.FAILED, detail=why)
+
+
+def owner() -> str:
+    """This process, for people who look at the offset rows."""
+    return f"{socket.gethostname()}:{os.getpid()}"
+
+
+def registered(plan: Plan) -> Plan:
+    """The plan with the schemas of its version's outputs, which a new version registers."""
+    if plan.state is not None:
+        return plan
+    layout = register_outputs(plan.registry, plan.assembly.layout)
+    return replace(plan, assembly=replace(plan.assembly, layout=layout))
+
+
+def outlasted(plan: Plan, seconds: float) -> tuple[str, ...]:
+    """A warning where a tombstone may have been removed before it was read, so its row stands."""
+    taken_ms = (plan.begun_s + seconds) * 1000
+    if not plan.history.compacted or taken_ms < plan.history.delete_retention_ms:
+        return ()
+    return (
+        f"the build took longer than delete.retention.ms of {plan.history.topic}: deletions"
+        " made meanwhile may be missing; raise it and replay a new version",
+    )
+
+
+def begin(connection: Connection, plan: Plan) -> None:
+    """Makes the version, or goes on with it, and registers the partitions it does not know."""
+    name, version = plan.assembly.name, plan.assembly.version
+    if plan.state is None:
+        _create(connection, plan)
+    elif plan.state is State.FAILED:
+        records.resume(connection, name, version)
+    elif plan.state is State.DRAINING:  # since a promote that was cut short, perhaps
+        drain.expire(connection, name, version, by=timeline.who())
+    if plan.state is not None and plan.overridden:
+        records.add_overrides(connection, name, version, plan.overridden)
+    _register(connection, plan)
+
+
+def _create(connection: Connection, plan: Plan) -> None:
+    """Records the version and makes its empty tables."""
+    assembly = plan.assembly
+    plugin = assembly.loaded.plugin
+    records.create(
+        connection,
+        assembly.name,
+        assembly.version,
+        fingerprint=assembly.fingerprint,
+        declared_in=plugin.object_path,
+        layout=assembly.layout,
+        reader_schema_id=assembly.reader_schema_id,
+        distribution=plugin.distribution,
+        distribution_version=plugin.distribution_version,
+        overrides=plan.overridden,
+    )
+    build.create(connection, assembly.layout)
+
+
+def _register(connection: Connection, plan: Plan) -> None:
+    """Adds the partitions the version does not know yet, with their ends while it is built."""
+    progress.register(
+        connection,
+        plan.assembly.name,
+        plan.assembly.version,
+        [
+            NewPartition(
+                span.topic,
+                span.partition,
+                plan.history.topic_id,
+                span.start,
+                span.end if plan.building else None,
+            )
+            for span in plan.spans
+        ],
+    )
+
+
+def _jobs(plan: Plan, workers: int, batch_size: int, rate_limit: float | None) -> list[Job]:
+    """The partitions with something to read, dealt to at most ``workers`` jobs."""
+    waiting = [span for span in plan.spans if span.end > span.start]
+    shares = [share for number in range(workers) if (share := waiting[number::workers])]
+    each = None if rate_limit is None else rate_limit / max(len(shares), 1)
+    rhythm = Rhythm(batch_size, CHECKPOINT_AFTER_S, each)
+    places = tuple((span.topic, span.partition, span.end) for span in waiting)
+    # What is still being built has ends of its own, past which there may be more to read.
+    silent = [span for span in plan.spans if span.end == span.start and not plan.building]
+    mine = owner()
+    return [
+        Job(
+            settings=plan.settings,
+            name=plan.assembly.name,
+            version=plan.assembly.version,
+            reader_schema_id=plan.assembly.reader_schema_id,
+            partitions=tuple((span.topic, span.partition) for span in share),
+            targets=tuple(span.end for span in share),
+            building=plan.building,
+            rhythm=rhythm,
+            owner=mine,
+            layout=plan.assembly.layout,
+            spans=places,
+            silent=tuple((span.topic, span.partition) for span in silent),
+        )
+        for share in shares
+    ]
+
+
+def check_history_after(plan: Plan) -> None:
+    """Passes if the topic that was read is still the one that was looked at.
+
+    Raises:
+        TopicRecreated: it is not.
+    """
+    after = topic_history(require_kafka(plan.settings), plan.assembly.topic)
+    if after.topic_id != plan.history.topic_id:
+        raise TopicRecreated(
+            "the topic was deleted and created again during the replay",
+            topic=plan.assembly.topic,
+            hint="replay a new version",
+        )
+
+
+def finish(engine: Engine, plan: Plan, seconds: float) -> tuple[State, int]:
+    """Makes the tables' keys and the version ready; counts rows of one that already is.
+
+    One process at a time: another that shares the replay may have come first.
+    """
+    assembly = plan.assembly
+    with engine.begin() as connection:
+        state = records.hold(connection, assembly.name, assembly.version)
+        reached = progress.read(connection, assembly.name, assembly.version)
+        _check_reached(reached, assembly)
+        rows = build.finish(connection, assembly.layout, assembly.bound.remerge)
+        if plan.building and state is State.FAILED:  # by another process that shares the replay
+            state = records.resume(connection, assembly.name, assembly.version)
+        if plan.building and state is State.BUILDING:
+            records.make_ready(
+                connection,
+                assembly.name,
+                assembly.version,
+                rows=rows,
+                seconds=seconds,
+                partitions=reached,
+            )
+            return State.READY, rows
+        return state, rows
+
+
+def _check_reached(reached: tuple[PartitionProgress, ...], assembly: Assembly) -> None:
+    for row in reached:
+        if row.target_offset is not None and row.next_offset < row.target_offset:
+            raise IllegalTransition(
+                f"{assembly.name} version {assembly.version} is not built to its end",
+                topic=row.topic,
+                partition=row.partition,
+                offset=row.next_offset,
+                end=row.target_offset,
+                hint="another replay may be at work; run this one again to finish it",
+            )

@@ -1,0 +1,151 @@
+"""A replay that several processes and hosts share: each run of the command joins it.
+
+A consumer group deals the partitions out, and deals them out anew when a process comes or goes.
+Everything else is as in a replay by one process: ends captured when it began, positions fenced
+in PostgreSQL. Whoever sees every partition at its end first makes the version ready.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+
+from sqlalchemy import Engine
+
+from kappa.config import require_kafka, require_postgres
+from kappa.errors import Fenced
+from kappa.log.membership import Holding, Membership
+from kappa.runtime.replay.execution import (
+    CHECKPOINT_AFTER_S,
+    Finished,
+    begin,
+    check_history_after,
+    finish,
+    outlasted,
+    owner,
+    registered,
+)
+from kappa.runtime.replay.plan import Plan
+from kappa.runtime.worker.holding import stands
+from kappa.runtime.worker.job import Report, Rhythm
+from kappa.runtime.worker.tenure import Terms
+from kappa.runtime.worker.worker import taken_over
+from kappa.tables import progress
+from kappa.tables.engine import connect
+from kappa.tables.progress import PartitionProgress
+
+_PATIENCE_S = 60.0
+_LOOK_S = 0.5
+_FENCED_PAUSE_S = 2.0
+
+
+def join(
+    plan: Plan,
+    *,
+    batch_size: int,
+    rate_limit: float | None = None,
+    listener: Callable[[int], None] = lambda offsets: None,
+) -> Finished:
+    """Takes part in the plan's replay until its version is ready, whoever makes it so.
+
+    Args:
+        rate_limit: records per second, of this process.
+        listener: hears how many offsets have been passed, by all processes, since it last did.
+
+    Raises:
+        KappaError: a refusal, or a fault on the way. What was committed stays.
+    """
+    began = time.monotonic()
+    engine = connect(require_postgres(plan.settings))
+    try:
+        plan = registered(plan)
+        with engine.begin() as connection:
+            begin(connection, plan)
+        shared = _Shared(plan, engine, Rhythm(batch_size, CHECKPOINT_AFTER_S, rate_limit), listener)
+        group = f"kappa.{plan.assembly.name}.v{plan.assembly.version}.build"
+        with Membership(require_kafka(plan.settings), group, plan.assembly.topic) as membership:
+            while shared.left():
+                held = membership.take()
+                shared.work(membership, held)
+                membership.released(held)
+                membership.wait(held, _LOOK_S)
+        check_history_after(plan)
+        seconds = time.monotonic() - began
+        state, rows = finish(engine, plan, seconds)
+    finally:
+        engine.dispose()
+    seconds = time.monotonic() - began
+    return Finished(state, shared.read, rows, seconds, (*plan.warnings, *outlasted(plan, seconds)))
+
+
+class _Shared:
+    """This process's part of the replay, and how far all of them have come."""
+
+    def __init__(
+        self, plan: Plan, engine: Engine, rhythm: Rhythm, listener: Callable[[int], None]
+    ) -> None:
+        self.read = Report()
+        self._plan = plan
+        self._engine = engine
+        self._listener = listener
+        self._passed = sum(row.next_offset for row in self._positions())
+        assembly = plan.assembly
+        spans = tuple((span.topic, span.partition, span.end) for span in plan.spans)
+        self._terms = Terms(
+            kafka=require_kafka(plan.settings),
+            layout=assembly.layout,
+            remerge=assembly.bound.remerge,
+            building=plan.building,
+            limit=assembly.bound.declaration.max_dead_letters,
+            rhythm=rhythm,
+            ends=lambda: (spans, ()),
+            patience_s=_PATIENCE_S,
+        )
+
+    def left(self) -> dict[int, int]:
+        """The partitions that are not at their ends, and these ends."""
+        positions = self._positions()
+        passed = sum(row.next_offset for row in positions)
+        self._listener(passed - self._passed)
+        self._passed = passed
+        ends = {span.partition: span.end for span in self._plan.spans}
+        if self._plan.building:  # those captured when it began, by whichever process that was
+            ends |= {row.partition: row.target_offset or 0 for row in positions}
+        return {
+            row.partition: ends[row.partition]
+            for row in positions
+            if row.next_offset < ends[row.partition]
+        }
+
+    def work(self, membership: Membership, held: Holding) -> None:
+        """Reads what is held of what is left, until that changes."""
+        plan = self._plan
+        mine = {
+            (plan.assembly.topic, number): end
+            for number, end in sorted(self.left().items())
+            if number in held.partitions
+        }
+        if not mine or stands(self._engine, plan.assembly.layout, mine):
+            return
+        try:
+            with taken_over(
+                plan.settings,
+                plan.assembly,
+                plan.registry,
+                self._terms,
+                mine,
+                owner(),
+                self._heard,
+            ) as tenure:
+                tenure.run(lambda: not membership.stands(held))
+        except Fenced:
+            membership.released(held)
+            membership.wait(held, _FENCED_PAUSE_S)
+
+    def _heard(self, report: Report) -> None:
+        self.read += report
+        self.left()
+
+    def _positions(self) -> tuple[PartitionProgress, ...]:
+        with self._engine.connect() as connection:
+            return progress.read(connection, self._plan.assembly.name, self._plan.assembly.version)

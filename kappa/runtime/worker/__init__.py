@@ -1,0 +1,1 @@
+"""A worker: from a claimed partition's records to its checkpoints."""

@@ -1,0 +1,165 @@
+"""The one transaction that makes a stretch of the log part of a version's tables."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass
+
+import polars as pl
+from sqlalchemy import Connection, Engine
+from tenacity import retry, retry_if_exception_type, stop_after_attempt, wait_random_exponential
+
+from kappa.errors import Deadlock
+from kappa.failpoints import reach
+from kappa.processing.events import Changes
+from kappa.processing.windowed.corrections import CORRECTIONS, with_corrections, without_corrections
+from kappa.runtime.outputs.outgoing import Outgoing
+from kappa.tables import dead_letters, finality, progress, sink, state
+from kappa.tables.layout import Layout
+from kappa.tables.remerge import Remerge
+
+
+@dataclass(frozen=True)
+class Checkpoint:
+    """What is committed together.
+
+    Attributes:
+        advances: the step of every partition that moved.
+        changes: what the fold flushed.
+        dead: dead letters, as kappa.tables.dead_letters.FRAME_SCHEMA.
+        retried: the copies that were applied.
+        most_dead: how many open dead letters the version may have; None for any number.
+        building: whether rows are appended or merged into their keys.
+        remerge: how rows of one key merge where SQL cannot do it.
+        spans: up to where the version's partitions are being read: topic, partition, end.
+        silent: the partitions that have nothing to read.
+    """
+
+    advances: Sequence[progress.Advance]
+    changes: Changes
+    dead: pl.DataFrame
+    building: bool
+    remerge: Remerge | None = None
+    retried: Sequence[dead_letters.Retried] = ()
+    most_dead: int | None = None
+    spans: Collection[finality.Span] = ()
+    silent: Collection[finality.Partition] = ()
+
+
+@dataclass(frozen=True)
+class Written:
+    """What a commit wrote: rows, and records applied to rows that were final already."""
+
+    rows: int = 0
+    corrections: int = 0
+
+
+@retry(
+    retry=retry_if_exception_type(Deadlock),
+    stop=stop_after_attempt(6),
+    wait=wait_random_exponential(multiplier=0.02, max=1),
+    reraise=True,
+)
+def commit(engine: Engine, layout: Layout, checkpoint: Checkpoint) -> Written:
+    """Commits one checkpoint: positions first, rows last.
+
+    The positions come first because their compare-and-set is the fence: a worker that was
+    replaced learns it before it writes a row.
+
+    Raises:
+        Fenced: a partition is no longer ours; nothing was written.
+        TooManyDeadLetters: the version has more than it allows; nothing was written.
+        DataRefused, DatabaseUnavailable: nothing was written, or the outcome is unknown.
+    """
+    changes = checkpoint.changes
+    processor, version = layout.processor, layout.version
+    corrections = 0
+    with engine.begin() as connection:
+        progress.advance(connection, processor, version, checkpoint.advances)
+        reach("offsets_written")
+        if changes.state is not None:
+            state.write(connection, layout, changes.state)
+        if changes.late is not None:
+            sink.write_late(connection, layout, changes.late)
+        dead_letters.insert(connection, processor, version, checkpoint.dead)
+        dead_letters.mark_retried(connection, processor, version, checkpoint.retried)
+        dead_letters.require_room(
+            connection, processor, version, checkpoint.dead, checkpoint.most_dead
+        )
+        for output, rows in sorted(changes.sides.items()):
+            sink.append_side(connection, layout, output, rows)
+        steps = checkpoint.advances
+        topic = steps[0].topic if steps else ""
+        reached = {step.partition: step.new_offset for step in steps}
+        outgoing = Outgoing(connection, layout, topic, reached, changes)
+        outgoing.write()
+        rows = changes.rows
+        if checkpoint.building:
+            sink.append(connection, layout, without_corrections(rows))
+        else:
+            rows, corrections = _marked(connection, layout, changes.rows)
+            sink.upsert(connection, layout, rows, checkpoint.remerge)
+        reach("rows_written")
+        _finalize(connection, layout, outgoing, rows, checkpoint.spans, checkpoint.silent)
+        reach("committing")
+    reach("committed")
+    rows_written = len(changes.rows) + sum(map(len, changes.sides.values()))
+    return Written(rows_written, corrections)
+
+
+def pass_silence(
+    engine: Engine,
+    layout: Layout,
+    topic: str,
+    reached: Mapping[int, int],
+    spans: Collection[finality.Span],
+    silent: Collection[finality.Partition],
+) -> None:
+    """Makes rows final that only silent partitions hold back, where no checkpoint does.
+
+    ``reached`` is how far our partitions are committed.
+
+    Raises:
+        DatabaseUnavailable: nothing has become final, or nobody knows.
+    """
+    nothing = Changes(pl.DataFrame())
+    with engine.begin() as connection:
+        outgoing = Outgoing(connection, layout, topic, reached, nothing)
+        _finalize(connection, layout, outgoing, nothing.rows, spans, silent)
+
+
+def _finalize(
+    connection: Connection,
+    layout: Layout,
+    outgoing: Outgoing,
+    rows: pl.DataFrame,
+    spans: Collection[finality.Span],
+    silent: Collection[finality.Partition],
+) -> None:
+    """Raises the moment up to which rows are final, and sends out those that became so."""
+    if layout.finality is None:
+        return
+    outgoing.hold_finality()
+    finality.advance(
+        connection,
+        layout.processor,
+        layout.version,
+        layout.finality,
+        spans=spans,
+        silent=silent,
+    )
+    outgoing.write_final(rows)
+
+
+def _marked(connection: Connection, layout: Layout, rows: pl.DataFrame) -> tuple[pl.DataFrame, int]:
+    """The rows with the corrections among their records counted, in them and for the version."""
+    if CORRECTIONS not in rows.columns:
+        return rows, 0
+    processor, version = layout.processor, layout.version
+    final_through = finality.hold(connection, processor, version)
+    if final_through is None:
+        return without_corrections(rows), 0
+    marked = with_corrections(rows, final_through)
+    corrections = int(marked[CORRECTIONS].sum())
+    finality.correct(connection, processor, version, corrections)
+    return marked, corrections

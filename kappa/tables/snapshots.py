@@ -1,0 +1,49 @@
+"""Readers whose snapshot is older than a moment: what was written since is invisible to them.
+
+A view is looked up as it is now, even by a transaction that began long ago, but rows are seen as
+they were then: moved to a table that was filled since, it would show such a reader nothing.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import datetime
+
+from sqlalchemy import Connection, text
+
+
+@dataclass(frozen=True, slots=True)
+class Reader:
+    """A session with an old snapshot."""
+
+    pid: int
+    user: str
+    application: str
+    since: datetime
+
+
+def now(conn: Connection) -> int:
+    """This moment, as a transaction id to compare snapshots with."""
+    return int(conn.execute(text("SELECT pg_current_xact_id()::text::bigint")).scalar_one())
+
+
+def older(conn: Connection, moment: int) -> tuple[Reader, ...]:
+    """Sessions in this database that hold a snapshot taken before ``moment``, the oldest first.
+
+    Not those of kappa itself, which read no views. Nor sessions that are merely in a transaction:
+    in READ COMMITTED their next statement takes a new snapshot.
+    """
+    rows = conn.execute(_OLDER, {"moment": moment})
+    return tuple(Reader(row.pid, row.usename, row.application_name, row.xact_start) for row in rows)
+
+
+# backend_xmin has 32 bits. What lies within 2³¹ of the moment is compared with it; the server
+# itself lets nothing be further away.
+_OLDER = text("""
+SELECT pid, usename, application_name, xact_start FROM pg_stat_activity
+WHERE datname = current_database() AND application_name <> 'kappa'
+  AND backend_type = 'client backend' AND backend_xmin IS NOT NULL
+  AND (((:moment - backend_xmin::text::bigint) % 4294967296 + 4294967296) % 4294967296)
+      BETWEEN 1 AND 2147483647
+ORDER BY xact_start
+""")

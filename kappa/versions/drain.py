@@ -1,0 +1,128 @@
+"""A version in service that takes no more input, so that its successor has a fixed target."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import datetime
+from uuid import UUID
+
+import sqlalchemy as sa
+from sqlalchemy import Connection, Engine
+
+from kappa.errors import Fenced, IllegalTransition
+from kappa.failpoints import reach
+from kappa.tables.bookkeeping import version as versions
+from kappa.tables.engine import set_lock_timeout
+from kappa.versions import records
+from kappa.versions.lifecycle import State
+from kappa.versions.swap import lock_processor, raise_epochs
+
+_LOCK_TIMEOUT_MS = 2_000
+"""Workers hold the rows of a checkpoint for less; readers are not concerned."""
+
+
+@dataclass(frozen=True, slots=True)
+class Drain:
+    """A version that was told to take no more input, and until when."""
+
+    processor: str
+    version: int
+    until: datetime
+
+
+def begin(
+    engine: Engine, processor: str, version: int, seconds: float, *, by: str, deployment_id: UUID
+) -> Drain:
+    """The version in service takes no more input, for so long at most.
+
+    Its epochs are raised: a checkpoint under way is fenced, and its offsets stay as they are. One
+    that drains already, since a promote that was cut short, goes on for so long from now.
+
+    Raises:
+        IllegalTransition: it is not the one in service.
+        LockTimeout: somebody holds its rows.
+    """
+    until = sa.func.now() + sa.func.make_interval(0, 0, 0, 0, 0, 0, seconds)
+    with engine.begin() as conn:
+        set_lock_timeout(conn, _LOCK_TIMEOUT_MS)
+        if lock_processor(conn, processor) != version:
+            raise IllegalTransition(
+                f"{processor} version {version} does not serve any longer",
+                hint="look at it, then promote again",
+            )
+        raise_epochs(conn, processor, [version])
+        if records.hold(conn, processor, version) is State.DRAINING:
+            extended = sa.update(versions).where(_is(processor, version))
+            conn.execute(extended.values(drains_until=until))
+        else:
+            records.transition(
+                conn,
+                processor,
+                version,
+                State.DRAINING,
+                by=by,
+                deployment_id=deployment_id,
+                drains_until=until,
+            )
+        stored = records.require(conn, processor, version).drains_until
+    assert stored is not None
+    reach("drained")
+    return Drain(processor, version, stored)
+
+
+def end(engine: Engine, drain: Drain, *, by: str, reason: str) -> bool:
+    """The version takes input again, unless it was superseded or another drain has begun."""
+    with engine.begin() as conn:
+        return _end(conn, drain, by, reason)
+
+
+def expire(conn: Connection, processor: str, version: int, *, by: str) -> bool:
+    """Ends a drain whose time is over, by the database's clock; whoever notices may do it."""
+    over = sa.select(versions.c.drains_until).where(
+        _is(processor, version),
+        versions.c.state == State.DRAINING.value,
+        versions.c.drains_until <= sa.func.clock_timestamp(),
+    )
+    until = conn.scalar(over)
+    if until is None:
+        return False
+    return _end(conn, Drain(processor, version, until), by, "its time is over")
+
+
+def require_input(conn: Connection, processor: str, version: int) -> None:
+    """Passes if the version may be read for, now.
+
+    Raises:
+        Fenced: it is draining, or retired.
+    """
+    state = records.require(conn, processor, version).state
+    if state is State.DRAINING:
+        raise Fenced(
+            f"{processor} version {version} takes no input while a promote is under way",
+            hint="it goes on, as a version that stands by or serves, when that is over",
+        )
+    if state is State.RETIRED:
+        raise Fenced(
+            f"{processor} version {version} is retired",
+            hint="numbers are never used again: declare a new version",
+        )
+
+
+def _end(conn: Connection, drain: Drain, by: str, reason: str) -> bool:
+    """The processor is locked first, as in a promote, which may be about to supersede it."""
+    lock_processor(conn, drain.processor)
+    mine = sa.select(versions.c.version).where(
+        _is(drain.processor, drain.version),
+        versions.c.state == State.DRAINING.value,
+        versions.c.drains_until == drain.until,
+    )
+    if conn.scalar(mine.with_for_update()) is None:
+        return False
+    records.transition(
+        conn, drain.processor, drain.version, State.SERVING, by=by, detail={"reason": reason}
+    )
+    return True
+
+
+def _is(processor: str, version: int) -> sa.ColumnElement[bool]:
+    return sa.and_(versions.c.processor == processor, versions.c.version == version)

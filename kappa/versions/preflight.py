@@ -1,0 +1,155 @@
+"""What speaks against a promote, as far as that can be known without a lock."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from sqlalchemy import Connection
+
+from kappa.errors import DiffMissing, IllegalTransition, KappaError, NotCaughtUp
+from kappa.tables import catalog, views
+from kappa.versions import comparisons, records
+from kappa.versions.caught_up import Position, check_caught_up
+from kappa.versions.deployment import Move, Options
+from kappa.versions.lifecycle import State, check_transition
+from kappa.versions.records import VersionRecord
+from kappa.versions.swap import read_positions, read_served
+
+_TAKES_OVER = frozenset({State.READY, State.STANDBY})
+
+
+@dataclass(frozen=True, slots=True)
+class Lag:
+    """A partition at a moment: where each version stands, and what was ever served."""
+
+    topic: str
+    partition: int
+    from_offset: int | None
+    to_offset: int | None
+    served: int | None
+
+    @property
+    def behind(self) -> int:
+        """How many offsets the new version lacks."""
+        seen = max(self.from_offset or 0, self.served or 0)
+        return max(seen - (self.to_offset or 0), 0)
+
+
+@dataclass(frozen=True, slots=True)
+class Examined:
+    """A move as it was looked at.
+
+    Attributes:
+        changes: False where the version serves already.
+        lags: every partition.
+        statements: what will be run for the views.
+        dependents: views that select from the views; they stay, and see the new version.
+        refusal: the first thing that speaks against it, other than being behind.
+        behind: that it is behind, if it is: a promote waits for that to pass.
+    """
+
+    move: Move
+    state: State
+    changes: bool
+    lags: tuple[Lag, ...]
+    statements: tuple[str, ...]
+    dependents: tuple[str, ...]
+    refusal: KappaError | None
+    behind: KappaError | None
+
+
+def examine(conn: Connection, processor: str, version: int, options: Options) -> Examined:
+    """Looks at one move.
+
+    Raises:
+        UnknownVersion: the version was never built.
+    """
+    record = records.require(conn, processor, version)
+    owner = records.find_processor(conn, processor)
+    move = Move(processor, None if owner is None else owner.active_version, version)
+    if move.from_version == version:
+        return Examined(move, record.state, False, (), (), (), None, None)
+    blue = () if move.from_version is None else read_positions(conn, processor, move.from_version)
+    green = read_positions(conn, processor, version)
+    served = read_served(conn, processor)
+    refusal, behind = _against(conn, record, move, (blue, green, served), options)
+    named = views.view_names(record.layout)
+    return Examined(
+        move=move,
+        state=record.state,
+        changes=True,
+        lags=_lags(blue, green, served),
+        statements=() if refusal is not None else views.statements(conn, record.layout),
+        dependents=tuple(one for name in named for one in catalog.dependents(conn, name)),
+        refusal=refusal,
+        behind=behind,
+    )
+
+
+def _against(
+    conn: Connection,
+    record: VersionRecord,
+    move: Move,
+    positions: tuple[Sequence[Position], Sequence[Position], Sequence[Position]],
+    options: Options,
+) -> tuple[KappaError | None, KappaError | None]:
+    try:
+        _check_state(record)
+        former = None
+        if move.from_version is not None:
+            former = records.require(conn, move.processor, move.from_version)
+            if options.require_diff:
+                _check_diff(conn, former, record)
+        serving = None if former is None else former.layout
+        views.check_view(conn, record.layout, serving, recreate=options.recreate)
+    except KappaError as error:
+        return error, None
+    try:
+        check_caught_up(move.processor, move.to_version, *positions, options.dropped_sources)
+    except NotCaughtUp as error:
+        return None, error
+    except KappaError as error:
+        return error, None
+    return None, None
+
+
+def _check_state(record: VersionRecord) -> None:
+    name, version = record.processor, record.version
+    if record.state in (State.BUILDING, State.FAILED):
+        raise IllegalTransition(
+            f"{name} version {version} is {record.state.value}, not ready",
+            hint=f"kappa replay {name} --version {version}",
+        )
+    if record.state not in _TAKES_OVER:
+        check_transition(name, version, record.state, State.SERVING)
+
+
+def _check_diff(conn: Connection, former: VersionRecord, record: VersionRecord) -> None:
+    """Passes if the last comparison of the two was accepted, and is of the code they are now."""
+    name = record.processor
+    found = comparisons.latest(conn, name, former.version, record.version)
+    if found is None:
+        why = "was never compared with"
+    elif found.fingerprints != (former.fingerprint, record.fingerprint):
+        why = "has other code since it was compared with"
+    elif not found.accepted:
+        why = "differs by more than was allowed from"
+    else:
+        return
+    raise DiffMissing(
+        f"{name} version {record.version} {why} version {former.version}",
+        compared=found and f"{found.at:%Y-%m-%d %H:%M}",
+        hint=f"kappa diff {name} --from {former.version} --to {record.version}",
+    )
+
+
+def _lags(
+    blue: Sequence[Position], green: Sequence[Position], served: Sequence[Position]
+) -> tuple[Lag, ...]:
+    by_place = [
+        {(at.topic, at.partition): at.next_offset for at in positions}
+        for positions in (blue, green, served)
+    ]
+    places = sorted(set().union(*by_place))
+    return tuple(Lag(*place, *(known.get(place) for known in by_place)) for place in places)

@@ -1,0 +1,42 @@
+"""Which version a rollback takes back: the one that served before the present one."""
+
+from __future__ import annotations
+
+import sqlalchemy as sa
+from sqlalchemy import Connection
+
+from kappa.errors import IllegalTransition, UnknownVersion
+from kappa.tables.bookkeeping import history
+from kappa.versions import records
+from kappa.versions.lifecycle import State
+
+
+def former(conn: Connection, processor: str) -> int:
+    """The version that served before the one in service did, and still stands by.
+
+    Raises:
+        UnknownVersion: nothing of this name serves.
+        IllegalTransition: none served before, or it is retired.
+    """
+    owner = records.find_processor(conn, processor)
+    if owner is None or owner.active_version is None:
+        raise UnknownVersion(f"no version of {processor!r} serves", hint="kappa status")
+    moved = (
+        sa.select(history.c.from_version)
+        .where(history.c.processor == processor, history.c.to_version == owner.active_version)
+        .order_by(history.c.at.desc())
+        .limit(1)
+    )
+    version = conn.scalar(moved)
+    if version is None:
+        raise IllegalTransition(
+            f"{processor} version {owner.active_version} is the first that served",
+            hint="there is nothing to go back to",
+        )
+    state = records.require(conn, processor, version).state
+    if state is not State.STANDBY:
+        raise IllegalTransition(
+            f"{processor} version {version}, which served before, is {state.value}",
+            hint=f"kappa versions list {processor}",
+        )
+    return int(version)

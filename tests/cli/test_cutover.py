@@ -1,0 +1,137 @@
+"""The life of two versions by commands: built, promoted, compared with what was, rolled back."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+
+import psycopg
+import pytest
+
+from kappa.config import Settings
+from tests.conftest import Finished
+from tests.orders import EXTENDED, Shop, open_shop, orders, publish
+
+Kappa = Callable[..., Finished]
+Plugin = Callable[[str, str], None]
+Unique = Callable[[str], str]
+
+
+@pytest.fixture
+def shop(settings: Settings, plugin: Plugin, unique: Unique, tmp_path: Path) -> Shop:
+    """Version 2 of its processor has a column more than version 1."""
+    records = orders(60, seed=1)
+    return open_shop(settings, plugin, unique, tmp_path, records=records, code=EXTENDED)
+
+
+def ok(done: Finished) -> Finished:
+    assert done.code == 0, done.err
+    return done
+
+
+def test_there_and_back_again(
+    kappa: Kappa, shop: Shop, settings: Settings, database: str, tmp_path: Path
+) -> None:
+    name = shop.processor
+    ok(kappa("replay", name, "--version", "1"))
+    first = ok(kappa("promote", f"{name}@1", "--json")).json
+    assert first["moves"] == [
+        {"processor": name, "from_version": None, "to_version": 1, "changed": True}
+    ]
+
+    dry = ok(kappa("replay", name, "--dry-run", "--json")).json
+    assert dry["plan"]["version"] == 2
+    assert dry["seconds"] > 0
+    assert dry["disk_bytes"] > 0
+    ok(kappa("replay", name))
+    (plan,) = ok(kappa("promote", name, "--plan", "--json")).json
+    assert (plan["from_version"], plan["to_version"], plan["refusal"]) == (1, 2, None)
+    assert {at["behind"] for at in plan["partitions"]} == {0}
+    assert f"{name}__v2" in plan["statements"][0]
+    with psycopg.connect(database) as connection:
+        columns = [c.name for c in connection.execute(f"SELECT * FROM {name}").description or ()]
+    assert "dearest" not in columns, "a plan changes nothing"
+    assert "version 1 stands by" in ok(kappa("promote", name)).out
+
+    publish(settings, shop.topic, tmp_path, orders(20, seed=2))
+    ok(kappa("replay", name, "--version", "2"))
+    behind = kappa("rollback", name, "--recreate", "--timeout", "0.5")
+    assert behind.code == 4
+    assert "behind what readers have seen" in behind.err
+    ok(kappa("replay", name, "--version", "1"))
+    narrower = kappa("rollback", name)
+    assert narrower.code == 4
+    assert "--recreate" in narrower.err
+    ok(kappa("rollback", name, "--recreate"))
+    with psycopg.connect(database) as connection:
+        columns = [c.name for c in connection.execute(f"SELECT * FROM {name}").description or ()]
+    assert "dearest" not in columns
+
+    steps = ok(kappa("versions", "list", name, "--json")).json
+    assert [(step["version"], step["to_state"]) for step in steps][:3] == [
+        (1, "building"),
+        (1, "ready"),
+        (1, "serving"),
+    ]
+    assert steps[-1]["who"]
+    assert "serving" in ok(kappa("versions", "list", name)).out
+
+
+def test_a_version_is_shown_whole(kappa: Kappa, shop: Shop) -> None:
+    ok(kappa("replay", shop.processor, "--version", "1"))
+    shown = ok(kappa("versions", "show", shop.processor, "1", "--json")).json
+    assert shown["state"] == "ready"
+    assert shown["manifest"]["records"] == 60
+    assert sum(at["to"] - at["from"] for at in shown["manifest"]["offsets"]) == 60
+    assert "fingerprint" in ok(kappa("versions", "show", shop.processor, "1")).out
+    assert kappa("versions", "show", shop.processor, "9").code == 3
+    assert kappa("versions", "list", "nobody").code == 3
+
+
+def test_other_code_goes_on_only_once_it_is_accepted(
+    kappa: Kappa, shop: Shop, plugin: Plugin
+) -> None:
+    name = shop.processor
+    ok(kappa("replay", name, "--version", "1"))
+    code = EXTENDED.format(name=name, topic=shop.topic) + "\nUNUSED = 1\n"
+    plugin(f"plugin_{name}", code)
+    dry = kappa("replay", name, "--version", "1", "--dry-run", "--json")
+    assert dry.code == 4
+    assert [one["error"] for one in dry.json["plan"]["refusals"]] == ["FingerprintChanged"]
+    assert kappa("replay", name, "--version", "1").code == 4
+    done = ok(kappa("versions", "accept", name, "1", "--reason", "a constant", "--json")).json
+    assert done["changed"]
+    ok(kappa("replay", name, "--version", "1"))
+    shown = ok(kappa("versions", "show", name, "1", "--json")).json
+    assert shown["accepted"][0]["reason"] == "a constant"
+    assert shown["accepted"][0]["before"] == done["before"]
+
+
+def test_what_is_dropped_is_asked_for_first(kappa: Kappa, shop: Shop, database: str) -> None:
+    name = shop.processor
+    ok(kappa("replay", name, "--version", "1"))
+    assert kappa("retire", name, "--version", "1", stdin="n\n").code == 1
+    with psycopg.connect(database) as connection:
+        connection.execute(f"SELECT 1 FROM {name}__v1")
+    done = ok(kappa("retire", name, "--version", "1", stdin="y\n"))
+    assert f"{name}__v1" in done.out
+    assert "already" in ok(kappa("retire", name, "--version", "1", "--yes")).out
+    assert kappa("replay", name, "--version", "1").code == 4
+    assert kappa("abort", name, "--yes").code == 3
+
+
+def test_a_build_that_fails_says_why_and_goes_on_or_is_given_up(
+    kappa: Kappa, shop: Shop, database: str
+) -> None:
+    """Half of its records are taken away while it is built: it cannot end."""
+    name = shop.processor
+    killed = kappa("replay", name, "--version", "1", env={"KAPPA_FAILPOINT": "version_created"})
+    assert killed.code == -9
+    with psycopg.connect(database) as connection:
+        connection.execute(f"DROP TABLE {name}__v1")
+    failed = kappa("replay", name, "--version", "1")
+    assert failed.code != 0
+    (*_, last) = ok(kappa("versions", "list", name, "--json")).json
+    assert last["to_state"] == "failed"
+    assert last["detail"]["error"]
+    assert f"{name}__v1__late" in ok(kappa("abort", name, "--yes")).out

@@ -1,0 +1,168 @@
+"""SIGKILL at every step from a new version to a retired one, and what the next command makes of it.
+
+| killed                      | left                           | the same command again     |
+|-----------------------------|--------------------------------|----------------------------|
+| once the version is made    | building                       | goes on, ready             |
+| once its tables have keys   | ready                          | finds nothing to do        |
+| in a drain                  | draining, view unchanged       | promotes                   |
+| inside the swap             | as before                      | promotes                   |
+| after its COMMIT            | swapped                        | serves already             |
+| with its tables dropped     | as before                      | retires                    |
+| after that COMMIT           | retired                        | is retired already         |
+"""
+
+from __future__ import annotations
+
+import multiprocessing
+import os
+import signal
+import subprocess
+import sys
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+from sqlalchemy import Engine
+
+from kappa import failpoints
+from kappa.tables import sink
+from kappa.versions.lifecycle import State
+from kappa.versions.promote import promote
+from tests.faults import Site
+from tests.integration import killed_at
+from tests.integration.tables_scenes import item_rows, items, ready
+from tests.integration.test_promote import active, shown, states
+from tests.integration.test_promote_drain import offset, worker
+from tests.readings import TOTALS, good, readings
+
+Unique = Callable[[str], str]
+ROOT = Path(__file__).parents[2]
+TWO = TOTALS.replace("processor = ", "second = ").replace("version=1", "version=2")
+
+
+@dataclass(frozen=True)
+class Command:
+    """kappa as a process at a site."""
+
+    site: Site
+    directory: Path
+
+    def __call__(self, *args: str, killed_at: str | None = None) -> str:
+        """What it prints; with ``killed_at`` it has to be killed at that step."""
+        armed = {failpoints.VARIABLE: killed_at} if killed_at else {}
+        environment = {
+            **os.environ,
+            **self.site.environment,
+            "KAPPA_KAFKA__BOOTSTRAP_SERVERS": self.site.kafka.bootstrap_servers,
+            **armed,
+        }
+        done = subprocess.run(
+            [sys.executable, "-m", "kappa", *args],
+            env=environment,
+            cwd=self.directory,
+            capture_output=True,
+            text=True,
+            timeout=120,
+        )
+        wanted = -signal.SIGKILL if killed_at else 0
+        assert done.returncode == wanted, f"{args} at {killed_at}: {done.stdout}{done.stderr}"
+        return done.stdout
+
+
+@pytest.fixture
+def kappa(site: Site, tmp_path: Path) -> Command:
+    return Command(site, tmp_path)
+
+
+def test_from_the_first_step_to_the_last(site: Site, kappa: Command) -> None:
+    topic = site.topic(2)
+    schema_id = site.schema_id(topic)
+    site.publish(topic, [good(schema_id, n % 2, one) for n, one in enumerate(readings(60, seed=1))])
+    name = site.processor(TOTALS + TWO.partition("\n\n")[2], topic, ("processor", "second"))
+    rows = f"SELECT sensor, window_start, readings, total, most FROM {name} ORDER BY 1, 2"
+
+    kappa("replay", name, "--version", "1", killed_at="version_created")
+    assert states(site.engine, name) == {1: State.BUILDING}
+    kappa("replay", name, "--version", "1", killed_at="version_finished")
+    assert states(site.engine, name) == {1: State.READY}
+    kappa("replay", name, "--version", "1")
+    kappa("promote", name, "--version", "1", killed_at="promoted")
+    assert states(site.engine, name) == {1: State.SERVING}
+    assert "already" in kappa("promote", name, "--version", "1")
+    served = site.query(rows)
+
+    kappa("replay", name, "--version", "2")
+    for step in ("promote_locked", "promote_written", "promote_moved"):
+        kappa("promote", name, killed_at=step)
+        assert states(site.engine, name) == {1: State.SERVING, 2: State.READY}, step
+        assert active(site.engine, name) == 1
+    kappa("promote", name)
+    assert states(site.engine, name) == {1: State.STANDBY, 2: State.SERVING}
+    kappa("rollback", name, killed_at="promote_moved")
+    assert active(site.engine, name) == 2
+    kappa("rollback", name)
+    kappa("rollback", name)
+    assert active(site.engine, name) == 2
+    assert site.query(rows) == served
+
+    retire = ("retire", name, "--version", "1", "--force", "--yes")
+    kappa(*retire, killed_at="retire_dropped")
+    assert states(site.engine, name) == {1: State.STANDBY, 2: State.SERVING}
+    assert site.query(f"SELECT count(*) FROM {name}__v1")[0][0] == len(served)
+    kappa(*retire, killed_at="retired")
+    assert "already" in kappa(*retire)
+    assert states(site.engine, name) == {1: State.RETIRED, 2: State.SERVING}
+    assert site.query(rows) == served
+
+
+@pytest.fixture
+def name(engine: Engine, unique: Unique) -> str:
+    """Version 1 serves; version 2 is as far."""
+    name = unique("killed")
+    for version in (1, 2):
+        layout = ready(engine, items(name, version), [10])
+        with engine.begin() as conn:
+            sink.upsert(conn, layout, item_rows(layout, 1))
+    promote(engine, {name: 1}, who="test")
+    return name
+
+
+def test_killed_in_a_drain_the_next_promote_goes_on(
+    engine: Engine, name: str, kappa: Command
+) -> None:
+    """Version 2 copies each step of version 1, and reaches it only where that stands still."""
+
+    def behind(at: int) -> int:
+        one = offset(engine, name, 1)
+        return max(at, one if states(engine, name)[1] is State.DRAINING else one - 1)
+
+    with worker(engine, name, 1, lambda at: at + 1), worker(engine, name, 2, behind):
+        kappa("promote", name, "--version", "2", killed_at="drained")
+        assert states(engine, name) == {1: State.DRAINING, 2: State.READY}
+        assert shown(engine, name) == 1
+        kappa("promote", name, "--version", "2")
+    assert states(engine, name) == {1: State.STANDBY, 2: State.SERVING}
+
+
+def test_killed_before_any_statement_nothing_has_happened(
+    engine: Engine, site: Site, name: str
+) -> None:
+    url = site.settings.postgres.url.get_secret_value()
+    context = multiprocessing.get_context("forkserver")
+    context.set_forkserver_preload([killed_at.__name__])
+    killed = 0
+    while True:
+        process = context.Process(target=killed_at.run, args=(url, name, 2, killed + 1))
+        process.start()
+        process.join(60)
+        if process.exitcode == 0:
+            break
+        assert process.exitcode == -signal.SIGKILL
+        killed += 1
+        assert active(engine, name) == 1, f"before statement {killed}"
+        assert states(engine, name) == {1: State.SERVING, 2: State.READY}
+        assert shown(engine, name) == 1
+    assert killed > 20, "that is about how many statements a promote has"
+    assert states(engine, name) == {1: State.STANDBY, 2: State.SERVING}
+    assert shown(engine, name) == 2

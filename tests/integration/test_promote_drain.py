@@ -1,0 +1,209 @@
+"""A version that never gets ahead of the one in service, which stops for it in the end.
+
+v1  ──●──●──●──●──┤ drained ├── fenced, takes no input
+v2  ─●──●──●──●───────────●┤ at v1's offsets: the view moves
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from threading import Event, Thread
+from uuid import uuid4
+
+import pytest
+from sqlalchemy import Engine, text
+
+from kappa.errors import DrainExpired, Fenced, NotCaughtUp
+from kappa.runtime.worker.claiming import claim
+from kappa.tables import progress
+from kappa.tables.progress import Advance
+from kappa.versions import drain, timeline
+from kappa.versions.lifecycle import State
+from kappa.versions.promote import Persistence, promote
+from tests.integration.tables_scenes import items, ready
+from tests.integration.test_promote import active, states
+
+Unique = Callable[[str], str]
+PLACE = ("t", 0)
+PATIENT = Persistence(deadline_s=60, drain_s=30)
+
+
+@pytest.fixture
+def name(engine: Engine, unique: Unique) -> str:
+    """Version 1 serves, version 2 is one record behind."""
+    name = unique("drain")
+    ready(engine, items(name, 1), [10])
+    ready(engine, items(name, 2), [9])
+    promote(engine, {name: 1}, who="test")
+    return name
+
+
+def offset(engine: Engine, name: str, version: int) -> int:
+    with engine.connect() as conn:
+        return progress.read(conn, name, version)[0].next_offset
+
+
+@contextmanager
+def worker(
+    engine: Engine, name: str, version: int, next_step: Callable[[int], int]
+) -> Iterator[None]:
+    """Reads on by ``next_step`` of where it is, as a worker does; claims again when fenced."""
+    over = Event()
+
+    def work() -> None:
+        while not over.is_set():
+            try:
+                held = claim(engine, name, version, [PLACE], f"worker{version}")[PLACE]
+                at = held.next_offset
+                while not over.wait(0.002):
+                    to = next_step(at)
+                    if to > at:
+                        step = Advance(*PLACE, held.epoch, at, to, None, None, to - at)
+                        with engine.begin() as conn:
+                            progress.advance(conn, name, version, [step])
+                        at = to
+            except Fenced:
+                over.wait(0.01)
+
+    thread = Thread(target=work)
+    thread.start()
+    try:
+        yield
+    finally:
+        over.set()
+        thread.join()
+
+
+def test_a_version_that_stays_one_behind_is_let_ahead(engine: Engine, name: str) -> None:
+    with (
+        worker(engine, name, 1, lambda at: at + 1),
+        worker(engine, name, 2, lambda at: at + min(offset(engine, name, 1) - at, 1 + at % 2)),
+    ):
+        done = promote(engine, {name: 2}, who="ann", persistence=PATIENT)
+    assert done.changed
+    assert active(engine, name) == 2
+    assert states(engine, name) == {1: State.STANDBY, 2: State.SERVING}
+    (moved,) = done.moves
+    with engine.connect() as conn:
+        steps = timeline.read(conn, name, 1)
+    if done.drained:
+        drained = next(step for step in steps if step.to_state is State.DRAINING)
+        assert (drained.who, drained.deployment_id) == ("ann", done.deployment_id)
+        assert moved.offsets[0].next_offset == drained.offsets[0]["to"]
+
+
+def test_only_a_drain_lets_a_version_ahead_that_copies_each_step(engine: Engine, name: str) -> None:
+    """Version 2 is always one record behind while version 1 takes input."""
+
+    def behind(at: int) -> int:
+        one = offset(engine, name, 1)
+        with engine.connect() as conn:
+            drains = conn.scalar(
+                text("SELECT state FROM kappa_version WHERE processor = :n AND version = 1"),
+                {"n": name},
+            )
+        return max(at, one if drains == "draining" else one - 1)
+
+    with worker(engine, name, 1, lambda at: at + 1), worker(engine, name, 2, behind):
+        done = promote(engine, {name: 2}, who="test", persistence=PATIENT)
+    assert done.drained
+    assert done.attempts > PATIENT.drain_after  # type: ignore[operator]
+    assert active(engine, name) == 2
+
+
+def test_a_drain_that_does_not_help_ends_and_the_old_version_goes_on(
+    engine: Engine, name: str
+) -> None:
+    """Version 2 reads on, too slowly: it never comes to where version 1 stopped."""
+    ready(engine, items(name, 3), [0])
+    with engine.begin() as conn:
+        conn.execute(
+            text(
+                "UPDATE kappa_offset SET next_offset = 1000000 WHERE processor = :n AND version=1"
+            ),
+            {"n": name},
+        )
+    impatient = Persistence(deadline_s=60, drain_s=0.2)
+    with worker(engine, name, 3, lambda at: at + 1), pytest.raises(DrainExpired) as caught:
+        promote(engine, {name: 3}, who="test", persistence=impatient)
+    assert caught.value.detail["served"] == 1_000_000
+    assert states(engine, name)[1] is State.SERVING
+    with engine.connect() as conn:
+        last = timeline.read(conn, name, 1)[-1]
+    assert (last.from_state, last.detail) == (State.DRAINING, {"reason": "DrainExpired"})
+    assert claim(engine, name, 1, [PLACE], "again")[PLACE].next_offset == 1_000_000
+
+
+def test_checkpoints_that_never_leave_a_gap_are_stopped(engine: Engine, name: str) -> None:
+    """Version 1 begins each checkpoint the moment the last one ends, and each takes long."""
+    ready(engine, items(name, 3), [1_000_000])
+    over = Event()
+
+    def work() -> None:
+        while not over.is_set():
+            try:
+                held = claim(engine, name, 1, [PLACE], "worker1")[PLACE]
+                at = held.next_offset
+                while not over.is_set():
+                    with engine.begin() as conn:
+                        step = Advance(*PLACE, held.epoch, at, at + 1, None, None, 1)
+                        progress.advance(conn, name, 1, [step])
+                        conn.execute(text("SELECT pg_sleep(1.5)"))
+                    at += 1
+            except Fenced:
+                over.wait(0.01)
+
+    thread = Thread(target=work)
+    thread.start()
+    try:
+        done = promote(engine, {name: 3}, who="test", persistence=PATIENT)
+    finally:
+        over.set()
+        thread.join()
+    assert done.changed
+    assert active(engine, name) == 3
+
+
+def test_nobody_reads_the_new_version_so_nothing_is_drained(engine: Engine, name: str) -> None:
+    with pytest.raises(NotCaughtUp):
+        promote(engine, {name: 2}, who="test", persistence=Persistence(idle_s=0))
+    with engine.connect() as conn:
+        seen = {step.to_state for step in timeline.read(conn, name, 1)}
+    assert State.DRAINING not in seen
+
+
+def test_while_it_drains_it_cannot_be_claimed_and_what_was_claimed_is_fenced(
+    engine: Engine, name: str
+) -> None:
+    held = claim(engine, name, 1, [PLACE], "worker")[PLACE]
+    begun = drain.begin(engine, name, 1, 60, by="test", deployment_id=uuid4())
+    step = Advance(*PLACE, held.epoch, 10, 11, None, None, 1)
+    with pytest.raises(Fenced), engine.begin() as conn:
+        progress.advance(conn, name, 1, [step])
+    with pytest.raises(Fenced, match="takes no input"):
+        claim(engine, name, 1, [PLACE], "worker")
+    with engine.begin() as conn:
+        assert not drain.expire(conn, name, 1, by="test"), "its time is not over"
+    assert drain.end(engine, begun, by="test", reason="over")
+    assert not drain.end(engine, begun, by="test", reason="over"), "only once"
+    assert claim(engine, name, 1, [PLACE], "worker")[PLACE].next_offset == 10
+
+
+def test_a_drain_nobody_ends_is_ended_by_whoever_notices(engine: Engine, name: str) -> None:
+    drain.begin(engine, name, 1, 0, by="killed", deployment_id=uuid4())
+    with engine.begin() as conn:
+        assert drain.expire(conn, name, 1, by="worker")
+    assert states(engine, name)[1] is State.SERVING
+
+
+def test_a_promote_takes_over_from_one_that_was_killed_in_its_drain(
+    engine: Engine, name: str
+) -> None:
+    drain.begin(engine, name, 1, 60, by="killed", deployment_id=uuid4())
+    claimed = claim(engine, name, 2, [PLACE], "worker")[PLACE]
+    step = Advance(*PLACE, claimed.epoch, 9, 10, None, None, 1)
+    with engine.begin() as conn:
+        progress.advance(conn, name, 2, [step])
+    assert promote(engine, {name: 2}, who="test").changed
+    assert states(engine, name) == {1: State.STANDBY, 2: State.SERVING}

@@ -1,0 +1,320 @@
+"""The chaos: six processes issue random commands about one processor, all at once.
+
+``python -m tests.live.chaos --seconds N`` prints what they did and what was refused, and ends with
+status 1 if ever not exactly one version served, or if anything was left half done.
+"""
+
+from __future__ import annotations
+
+import argparse
+import itertools
+import json
+import multiprocessing
+import random
+import sys
+import tempfile
+import threading
+import time
+from collections import Counter
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass, field
+from multiprocessing.context import SpawnProcess
+from pathlib import Path
+
+import pytest
+import sqlalchemy as sa
+
+from kappa.config import Settings
+from kappa.errors import DatabaseUnavailable, KappaError
+from kappa.operations.promote import Persistence, promote, rollback
+from kappa.operations.replay import replay
+from kappa.operations.retire import abort, retire
+from kappa.tables import catalog
+from kappa.tables.digest import digest
+from kappa.versions import records
+from kappa.versions.lifecycle import State
+from tests.faults import Site
+from tests.live.soak import soak_site
+from tests.readings import good, readings
+
+PROCESSES = 6
+PARTITIONS = 3
+VERSIONS = 80
+"""As many as CODE declares."""
+NEAR = 4
+"""Commands are about this many of the lowest versions that are not retired."""
+SEED = 7
+KILL_EVERY_S = 4.0
+READ_EVERY_S, READ_S = 5.0, 1.0
+HASTY = Persistence(deadline_s=2, idle_s=0.3, drain_after=2, drain_s=0.5)
+
+CODE = """
+from kappa import Count, Max, Source, Sum, Tumbling, WindowedAggregate
+
+def totals(version):
+    return WindowedAggregate(
+        name="{name}",
+        version=version,
+        source=Source("{topic}", event_time="at", out_of_orderness="20s"),
+        key=["sensor"],
+        window=Tumbling("1m"),
+        allowed_lateness="10s",
+        aggregates={{"readings": Count(), "total": Sum("value"), "most": Max("code")}},
+    )
+
+globals().update({{f"v{{number}}": totals(number) for number in range(1, 81)}})
+"""
+
+
+@dataclass
+class Report:
+    """One chaos. ``breaks`` is to be empty."""
+
+    done: Counter[str] = field(default_factory=Counter)
+    refused: Counter[str] = field(default_factory=Counter)
+    killed: int = 0
+    looks: int = 0
+    swaps: int = 0
+    breaks: list[str] = field(default_factory=list)
+
+    def render(self) -> str:
+        """The report for people."""
+        lines = {
+            "done": dict(sorted(self.done.items())),
+            "refused": dict(sorted(self.refused.items())),
+            "killed": self.killed,
+            "swaps": self.swaps,
+            "looks": f"{self.looks:,}",
+            "breaks": len(self.breaks),
+        }
+        text = [f"{name:10}{value}" for name, value in lines.items()]
+        return "\n".join([*text, *(f"  {one}" for one in self.breaks[:20])])
+
+
+def act(settings: Settings, name: str, seconds: float, seed: int, told: Path) -> None:
+    """Issues random commands for so long; writes down how each ended. For a process of its own,
+    which may be killed at any time.
+    """
+    dice = random.Random(seed)
+    until = time.monotonic() + seconds
+    retired: set[int] = set()
+    while time.monotonic() < until:
+        near = [number for number in range(1, VERSIONS + 1) if number not in retired][:NEAR]
+        version = dice.choice(near)
+        what = dice.choices(["replay", "promote", "rollback", "retire", "abort"], [6, 6, 3, 2, 1])[
+            0
+        ]
+        try:
+            _do(what, settings, name, version)
+            _tell(told, what, None)
+            if what in ("retire", "abort"):
+                retired.add(version)
+        except KappaError as error:
+            if "is retired" in error.message:
+                retired.add(version)
+            unclear = isinstance(error, DatabaseUnavailable) or not error.message
+            _tell(told, what, type(error).__name__ + (" !" if unclear else ""))
+        except BaseException as error:  # a bug; told, so that it is seen
+            _tell(told, what, f"{error!r} !")
+            raise
+
+
+def _tell(told: Path, what: str, error: str | None) -> None:
+    with told.open("a") as file:
+        file.write(json.dumps([what, error]) + "\n")
+
+
+def _do(what: str, settings: Settings, name: str, version: int) -> None:
+    match what:
+        case "replay":
+            replay(
+                settings,
+                name,
+                version,
+                workers=1,
+                batch_size=100,
+                allow_truncated=False,
+                on_plan=lambda plan: None,
+                on_progress=lambda offsets: None,
+            )
+        case "promote":
+            promote(settings, {name: version}, persistence=HASTY)
+        case "rollback":
+            rollback(settings, (name,), persistence=HASTY)
+        case "retire":
+            retire(settings, name, version, force=True)
+        case "abort":
+            abort(settings, name, version)
+
+
+class Chaos:
+    """One chaos at a site.
+
+    Every KILL_EVERY_S a process is killed and another takes its place; every READ_EVERY_S a reader
+    keeps the view's lock for a while.
+    """
+
+    def __init__(self, site: Site, directory: Path) -> None:
+        self._site = site
+        self._directory = directory
+        self._topic = site.topic(PARTITIONS)
+        self._schema_id = site.schema_id(self._topic)
+        self._seed = 100
+        self.name = site.processor(
+            CODE, self._topic, [f"v{number}" for number in range(1, VERSIONS + 1)]
+        )
+        self.report = Report()
+        self._seen = 0
+
+    def run(self, seconds: float, processes: int = PROCESSES) -> Report:
+        """The whole of it."""
+        self._publish(300)
+        _do("replay", self._site.settings, self.name, 1)
+        _do("promote", self._site.settings, self.name, 1)
+        until = time.monotonic() + seconds
+        context = multiprocessing.get_context("spawn")
+        numbers = itertools.count(SEED)
+
+        def start() -> SpawnProcess:
+            left = until - time.monotonic()
+            number = next(numbers)
+            told = self._directory / f"chaos-{number}.jsonl"
+            args = (self._site.settings, self.name, left, number, told)
+            process = context.Process(target=act, args=args)
+            process.start()
+            return process
+
+        with pytest.MonkeyPatch.context() as patch, _long_reader(self._site, self.name):
+            patch.setenv("PYTHONPATH", str(self._site.plugins))
+            workers = [start() for _ in range(processes)]
+            kill_at = time.monotonic() + KILL_EVERY_S
+            while any(worker.is_alive() for worker in workers):
+                self._look()
+                if self.report.looks % 20 == 0:
+                    self._publish(3)
+                if kill_at < time.monotonic() < until - KILL_EVERY_S:
+                    kill_at += KILL_EVERY_S
+                    workers[0].kill()
+                    workers[0].join()
+                    self.report.killed += 1
+                    workers = [*workers[1:], start()]
+        for worker in workers:
+            worker.join()
+        self._hear()
+        self._judge()
+        return self.report
+
+    def _publish(self, count: int) -> None:
+        self._seed += 1
+        made = readings(count, seed=self._seed)
+        self._site.publish(
+            self._topic,
+            (good(self._schema_id, n % PARTITIONS, one) for n, one in enumerate(made)),
+        )
+
+    def _hear(self) -> None:
+        for told in self._directory.glob("chaos-*.jsonl"):
+            for line in told.read_text().splitlines():
+                what, error = json.loads(line)
+                if error is None:
+                    self.report.done[what] += 1
+                else:
+                    self.report.refused[error] += 1
+                    if error.endswith("!"):
+                        self.report.breaks.append(f"{what}: {error}")
+
+    def _look(self) -> None:
+        """One snapshot: one version serves, and it is the one that the view selects from."""
+        look = _LOOK.format(view=self.name)
+        ((active, serving, shown, counted),) = self._site.query(look, name=self.name)
+        self.report.looks += 1
+        if counted < self._seen:
+            self.report.breaks.append(f"{counted} readings are shown, after {self._seen}")
+        self._seen = counted
+        if serving != [active] or shown != [f"{self.name}__v{active}"]:
+            self.report.breaks.append(f"active {active}, serving {serving}, shown {shown}")
+
+    def _judge(self) -> None:
+        """Every version is whole or gone; and all that are there hold the same."""
+        site = self._site
+        self._look()
+        self.report.swaps = site.query(
+            "SELECT count(*) FROM kappa_history WHERE processor = :name", name=self.name
+        )[0][0]
+        with site.engine.connect() as connection:
+            found = records.list_versions(connection, self.name)
+        for record in found:
+            self._judge_tables(record)
+            if record.state is not State.RETIRED:
+                _do("replay", site.settings, self.name, record.version)
+        with site.engine.connect() as connection:
+            digests = {
+                record.version: digest(connection, record.layout.table)
+                for record in found
+                if record.state is not State.RETIRED
+            }
+        if len(set(digests.values())) != 1:
+            self.report.breaks.append(f"versions differ: {digests}")
+
+    def _judge_tables(self, record: records.VersionRecord) -> None:
+        with self._site.engine.connect() as connection:
+            there = catalog.find(connection, record.layout.table) is not None
+        if there == (record.state is State.RETIRED):
+            self.report.breaks.append(
+                f"version {record.version} is {record.state.value}, its table there: {there}"
+            )
+
+
+@contextmanager
+def _long_reader(site: Site, view: str) -> Iterator[None]:
+    """Now and then a transaction reads the view and idles, as people's do."""
+    over = threading.Event()
+
+    def read() -> None:
+        while not over.wait(READ_EVERY_S):
+            with site.engine.connect() as connection:
+                connection.execute(sa.text(f"SELECT count(*) FROM {view}"))
+                over.wait(READ_S)
+
+    thread = threading.Thread(target=read)
+    thread.start()
+    try:
+        yield
+    finally:
+        over.set()
+        thread.join()
+
+
+_LOOK = """
+SELECT active_version,
+  (SELECT array_agg(version) FROM kappa_version
+   WHERE processor = :name AND state IN ('serving', 'draining')),
+  (SELECT array_agg(DISTINCT source.relname::text) FROM pg_depend
+   JOIN pg_rewrite ON pg_rewrite.oid = pg_depend.objid
+   JOIN pg_class AS view ON view.oid = pg_rewrite.ev_class
+   JOIN pg_class AS source ON source.oid = pg_depend.refobjid
+   WHERE pg_depend.classid = 'pg_rewrite'::regclass
+     AND pg_depend.refclassid = 'pg_class'::regclass
+     AND view.relname = :name AND source.relkind = 'r' AND source.relname <> 'kappa_finality'),
+  (SELECT coalesce(sum(readings), 0) FROM {view})
+FROM kappa_processor WHERE name = :name
+"""
+
+
+def main() -> int:
+    """Starts servers if none are named, and lets the commands loose."""
+    parser = argparse.ArgumentParser(prog="python -m tests.live.chaos", description=__doc__)
+    parser.add_argument("--seconds", type=float, default=180)
+    parser.add_argument("--processes", type=int, default=PROCESSES)
+    options = parser.parse_args()
+    with ExitStack() as stack:
+        made = stack.enter_context(tempfile.TemporaryDirectory(prefix="kappa-chaos-"))
+        site = stack.enter_context(soak_site(Path(made)))
+        report = Chaos(site, Path(made)).run(options.seconds, options.processes)
+    print(report.render())
+    return 1 if report.breaks else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

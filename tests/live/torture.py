@@ -1,0 +1,253 @@
+"""The torture: promotes and rollbacks under load, with kills, while readers look on.
+
+``python -m tests.live.torture --swaps N`` has two writers, a ``kappa run``, eight readers and N
+swaps, about half of which are killed somewhere on their way and run again. It prints what was done
+and ends with status 1 if a reader saw an error, a gap, or time go back.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import random
+import subprocess
+import sys
+import tempfile
+import time
+import uuid
+from collections import Counter
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from kappa import failpoints
+from kappa.avro import schema as avro
+from kappa.registry.topic import value_subject
+from kappa.tables.digest import digest
+from tests.faults import Site, wait_until
+from tests.live.lanes import LANES, PROCESSOR, SCHEMA, expected
+from tests.live.running import Run
+from tests.live.soak import ROOT, soak_site
+
+READERS = 8
+PER_SECOND = 200
+"""Records of each lane."""
+SEED = 20_260_101
+KILLED = 0.4
+"""Of all swaps, and of all moments between two swaps, how many meet a kill."""
+STEPS = ("drained", "promote_locked", "promote_written", "promote_moved", "promoted")
+
+
+@dataclass
+class Report:
+    """One torture. ``breaks`` is to be empty."""
+
+    swaps: int = 0
+    seconds: float = 0.0
+    attempts: int = 0
+    drains: int = 0
+    killed: Counter[str] = field(default_factory=Counter)
+    readers: dict[str, Any] = field(default_factory=dict)
+    records: int = 0
+    breaks: list[str] = field(default_factory=list)
+
+    def render(self) -> str:
+        """The report for people."""
+        lines = {
+            "swaps": f"{self.swaps} in {self.seconds:,.0f} s",
+            "transactions tried": self.attempts,
+            "drains": self.drains,
+            "killed": dict(self.killed) or "none",
+            "records": f"{self.records:,}",
+            "reads": f"{self.readers['reads']:,}, {self.readers['hertz']:,.0f} a second each",
+            "longest read": f"{self.readers['longest_s'] * 1000:,.0f} ms",
+            "reader errors": len(self.readers["errors"]),
+            "backward reads": len(self.readers["backward"]),
+            "gaps": len(self.readers["gaps"]),
+            "breaks": len(self.breaks),
+        }
+        text = [f"{name:20}{value}" for name, value in lines.items()]
+        return "\n".join([*text, *(f"  {one}" for one in self.breaks[:20])])
+
+
+class Torture:
+    """One torture at a site. ``directory`` is for logs."""
+
+    def __init__(self, site: Site, directory: Path) -> None:
+        self._site = site
+        self._directory = directory
+        self._dice = random.Random(SEED)
+        self._topic = f"lanes{uuid.uuid4().hex[:10]}"
+        self._environment = {
+            **os.environ,
+            **site.environment,
+            "KAPPA_KAFKA__BOOTSTRAP_SERVERS": site.kafka.bootstrap_servers,
+        }
+        self.name = ""
+        self.report = Report()
+
+    def run(self, swaps: int) -> Report:
+        """The whole of it."""
+        self._prepare()
+        with ExitStack() as stack:
+            log = self._directory / "torture-run.log"
+            run = stack.enter_context(Run(self._environment, log, self.name, "--max-delay", "20"))
+            run.started(2)
+            half = LANES // 2
+            writers = [
+                stack.enter_context(self._writer(list(lanes)))
+                for lanes in (range(half), range(half, LANES))
+            ]
+            readers = stack.enter_context(self._readers())
+            began = time.monotonic()
+            for number in range(swaps):
+                self._swap(number)
+                if self._dice.random() < KILLED:
+                    self._dice.choice(run.started()).kill()
+                    self.report.killed["worker"] += 1
+            self.report.seconds = time.monotonic() - began
+            ends = {}
+            for writer in writers:
+                ends.update({int(lane): end for lane, end in _finished(writer).items()})
+            self.report.records = sum(ends.values())
+            wait_until("both versions have read everything", lambda: self._lag(ends) == 0)
+            self.report.readers = _finished(readers)
+            if run.stop() != 0:
+                self.report.breaks.append("kappa run did not end with status 0")
+        self._judge(ends)
+        return self.report
+
+    def _prepare(self) -> None:
+        site = self._site
+        site.create(self._topic, LANES, retention_ms="-1")
+        subject = value_subject(self._topic)
+        self._schema_id = site.registry.register(subject, avro.parse(SCHEMA)).schema_id
+        self.name = site.processor(PROCESSOR, self._topic, versions=("first", "second"))
+        for version in (1, 2):
+            site.replay(self.name, version=version)
+        self._kappa("promote", self.name, "--version", "1")
+
+    def _swap(self, number: int) -> None:
+        """To version 2 by promotes, back by rollbacks; the first time the one, then the other."""
+        forward = number % 2 == 0
+        command = ["promote", self.name, "--version", "2"] if forward else ["rollback", self.name]
+        if self._dice.random() < KILLED:
+            step = self._dice.choice(STEPS)
+            killed = self._kappa(*command, "--json", failpoint=step)
+            if killed.returncode == -9:
+                self.report.killed[step] += 1
+        if not forward and self._serving() == 1:  # it was killed after its COMMIT
+            self.report.swaps += 1
+            return
+        done = self._kappa(*command, "--json")
+        if done.returncode != 0:
+            self.report.breaks.append(f"{' '.join(command)}: {done.stderr.strip()}")
+            return
+        result = json.loads(done.stdout)
+        self.report.swaps += 1
+        self.report.attempts += result["attempts"]
+        self.report.drains += result["drained"]
+
+    def _kappa(self, *args: str, failpoint: str | None = None) -> subprocess.CompletedProcess[str]:
+        armed = {failpoints.VARIABLE: failpoint} if failpoint else {}
+        return subprocess.run(
+            [sys.executable, "-m", "kappa", *args],
+            env={**self._environment, **armed},
+            cwd=self._directory,
+            capture_output=True,
+            text=True,
+            timeout=120,
+        )
+
+    def _writer(self, lanes: list[int]) -> subprocess.Popen[str]:
+        orders = {
+            "bootstrap_servers": self._site.kafka.bootstrap_servers,
+            "topic": self._topic,
+            "schema_id": self._schema_id,
+            "lanes": lanes,
+            "per_second": PER_SECOND,
+        }
+        return _started("tests.live.lane_writer", orders)
+
+    def _readers(self) -> subprocess.Popen[str]:
+        url = self._site.settings.postgres.url.get_secret_value()
+        return _started(
+            "tests.live.lane_readers", {"url": url, "view": self.name, "readers": READERS}
+        )
+
+    def _serving(self) -> int:
+        ((version,),) = self._site.query(
+            "SELECT active_version FROM kappa_processor WHERE name = :name", name=self.name
+        )
+        return int(version)
+
+    def _lag(self, ends: dict[int, int]) -> int:
+        rows = self._site.query(
+            "SELECT partition, min(next_offset) FROM kappa_offset WHERE processor = :name"
+            " GROUP BY partition",
+            name=self.name,
+        )
+        at = {row[0]: row[1] for row in rows}
+        return sum(end - at[lane] for lane, end in ends.items())
+
+    def _judge(self, ends: dict[int, int]) -> None:
+        report = self.report
+        for what in ("errors", "backward", "gaps"):
+            report.breaks += report.readers[what]
+        rows = self._site.query(f"SELECT lane, latest, ticks, total FROM {self.name}")
+        found = {row[0]: (row[1], row[2], int(row[3])) for row in rows}
+        if found != expected(ends):
+            report.breaks.append(f"the view holds {found}, not {expected(ends)}")
+        with self._site.engine.connect() as connection:
+            digests = [digest(connection, f"{self.name}__v{version}") for version in (1, 2)]
+        if digests[0] != digests[1]:
+            report.breaks.append(f"the versions differ: {digests}")
+
+
+def _started(module: str, orders: dict[str, Any]) -> Any:
+    """A process of these tests, killed when left if it is still there."""
+    return _killed_when_left(
+        subprocess.Popen(
+            [sys.executable, "-m", module, json.dumps(orders)],
+            cwd=ROOT,
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            text=True,
+        )
+    )
+
+
+@contextmanager
+def _killed_when_left(process: subprocess.Popen[str]) -> Iterator[subprocess.Popen[str]]:
+    try:
+        yield process
+    finally:
+        process.kill()
+        process.communicate()
+
+
+def _finished(process: subprocess.Popen[str]) -> dict[str, Any]:
+    """What it prints once its input ends."""
+    printed, _ = process.communicate(timeout=120)
+    found: dict[str, Any] = json.loads(printed)
+    return found
+
+
+def main() -> int:
+    """Starts servers if none are named, and tortures."""
+    parser = argparse.ArgumentParser(prog="python -m tests.live.torture", description=__doc__)
+    parser.add_argument("--swaps", type=int, default=200)
+    options = parser.parse_args()
+    with ExitStack() as stack:
+        made = stack.enter_context(tempfile.TemporaryDirectory(prefix="kappa-torture-"))
+        site = stack.enter_context(soak_site(Path(made)))
+        report = Torture(site, Path(made)).run(options.swaps)
+    print(report.render())
+    return 1 if report.breaks else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
