@@ -36,6 +36,7 @@
     │   ├── DatabaseUnavailable
     │   ├── MigrationNeeded        kappa's own tables are older than this kappa
     │   ├── NameTaken              a relation of this name exists and is not ours
+    │   ├── RelationGone           a table or view that was there is not there any more
     │   ├── LockTimeout            a reader held the lock for longer than we wait
     │   │   └── OffsetsBusy        a worker's checkpoint held its offset rows
     │   └── Deadlock               PostgreSQL ended this transaction for another: run it again
@@ -231,6 +232,10 @@ class MigrationNeeded(TableError):
 
 
 class NameTaken(TableError):
+    exit_code = 4
+
+
+class RelationGone(TableError):
     exit_code = 4
 
 

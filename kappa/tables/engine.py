@@ -23,6 +23,7 @@ from kappa.errors import (
     KappaError,
     LockTimeout,
     NameTaken,
+    RelationGone,
     TableError,
 )
 
@@ -142,6 +143,12 @@ def translate(error: psycopg.Error, *, server: str | None = None) -> KappaError:
     if state in ("42P07", "42710"):
         return NameTaken(
             f"a name is taken: {message}", sqlstate=state, hint="rename or drop what has it"
+        )
+    if state == "42P01" or (state == "XX000" and "relation" in message):
+        return RelationGone(
+            f"a table or view is gone: {message}",
+            sqlstate=state,
+            hint="its version may have been retired meanwhile: kappa versions list",
         )
     if state == "42501":
         return TableError(

@@ -26,7 +26,7 @@ import pytest
 import sqlalchemy as sa
 
 from kappa.config import Settings
-from kappa.errors import DatabaseUnavailable, KappaError
+from kappa.errors import DatabaseUnavailable, KappaError, TableError
 from kappa.operations.promote import Persistence, promote, rollback
 from kappa.operations.replay import replay
 from kappa.operations.retire import abort, retire
@@ -113,8 +113,9 @@ def act(settings: Settings, name: str, seconds: float, seed: int, told: Path) ->
         except KappaError as error:
             if "is retired" in error.message:
                 retired.add(version)
-            unclear = isinstance(error, DatabaseUnavailable) or not error.message
-            _tell(told, what, type(error).__name__ + (" !" if unclear else ""))
+            unclear = isinstance(error, DatabaseUnavailable) or type(error) is TableError
+            name = type(error).__name__
+            _tell(told, what, f"{name}: {error} !" if unclear else name)
         except BaseException as error:  # a bug; told, so that it is seen
             _tell(told, what, f"{error!r} !")
             raise
