@@ -36,6 +36,8 @@ from kappa.tables.progress import Partition
 from kappa.versions.caught_up import Position
 from kappa.versions.swap import lock_processor, raise_epochs, read_positions
 
+IDLE_S = 15.0
+"""A version that has not moved for so long is read by nobody: the other one is not kept waiting."""
 LEASE_S = 30.0
 """After so long nobody is held by a command that died."""
 _RENEW_S = 5.0
@@ -75,7 +77,7 @@ def at_same_offsets(
     What is done in the block sees both as they were at that moment.
 
     Raises:
-        NotCaughtUp: one of them was not there in time; the hold is released.
+        NotCaughtUp: one of them was not there in time, or stood still; the hold is released.
         VersionHeld: somebody else holds versions of this processor.
         SourceDropped, TopicRecreated: they do not read the same topics.
         LockTimeout: somebody holds their rows.
@@ -84,16 +86,20 @@ def at_same_offsets(
     try:
         reach("held")
         deadline = time.monotonic() + timeout_s
-        renewed = time.monotonic()
+        renewed = moved = time.monotonic()
+        last: tuple[tuple[Position, ...], ...] = ()
         while True:
             with engine.connect().execution_options(isolation_level="REPEATABLE READ") as conn:
-                behind = _behind(conn, hold)
+                reached = tuple(read_positions(conn, processor, one) for one in versions)
+                behind = _behind(hold, reached)
                 if behind is None:
                     name = _exported(conn)
                     release(engine, hold)
                     yield Snapshot(conn, name, hold.offsets)
                     return
-            if time.monotonic() > deadline:
+            if reached != last:
+                last, moved = reached, time.monotonic()
+            if time.monotonic() > min(deadline, moved + IDLE_S):
                 raise behind
             time.sleep(_LOOK_S)
             if time.monotonic() - renewed > _RENEW_S:
@@ -186,10 +192,9 @@ def same_offsets(
     return tuple(sorted(greatest.values()))
 
 
-def _behind(conn: Connection, hold: Hold) -> NotCaughtUp | None:
+def _behind(hold: Hold, found: tuple[tuple[Position, ...], ...]) -> NotCaughtUp | None:
     """What to say of the first version that is not where it is held; None if both are."""
-    for version in hold.versions:
-        positions = read_positions(conn, hold.processor, version)
+    for version, positions in zip(hold.versions, found, strict=True):
         reached = {(at.topic, at.partition): at.next_offset for at in positions}
         for at in hold.offsets:
             offset = reached.pop((at.topic, at.partition), None)
