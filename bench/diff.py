@@ -18,7 +18,7 @@ from kappa.tables.layout import Column, Kind, Layout, ViewColumn
 from kappa.tables.merge import MergeRule
 from kappa.tables.progress import NewPartition
 from kappa.tables.sqltypes import BIGINT, NUMERIC, TEXT, TIMESTAMPTZ
-from kappa.versions import records
+from kappa.versions import manifest, records
 from kappa.versions.comparisons import Allowance, Comparison, compare
 
 ROWS = 1_000_000
@@ -127,7 +127,7 @@ def _make(url: str, rows: int) -> None:
                 )
             with engine.begin() as conn:
                 build.finish(conn, layout)
-                records.make_ready(conn, _NAME, version, rows=rows, seconds=1.0, partitions=())
+                manifest.make_ready(conn, _NAME, version, rows=rows, seconds=1.0, partitions=())
         with psycopg.connect(url, autocommit=True) as connection:
             connection.execute("VACUUM (ANALYZE)")
             connection.execute("CHECKPOINT")

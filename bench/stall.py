@@ -29,7 +29,7 @@ from kappa.tables.layout import (
 from kappa.tables.merge import MergeRule
 from kappa.tables.progress import NewPartition
 from kappa.tables.sqltypes import BIGINT
-from kappa.versions import records
+from kappa.versions import manifest, records
 from kappa.versions.promote import LOCK_TIMEOUT_MS, Persistence, promote
 
 HELD_S = 3.0
@@ -139,7 +139,7 @@ def _ready(engine: Engine, version: int) -> None:
         build.create(connection, layout)
         progress.register(connection, NAME, version, [NewPartition("t", 0, "id", 1)])
         build.finish(connection, layout)
-        records.make_ready(
+        manifest.make_ready(
             connection,
             NAME,
             version,

@@ -15,6 +15,7 @@ from kappa.tables.bookkeeping import version as versions
 from kappa.tables.engine import set_lock_timeout
 from kappa.versions import records
 from kappa.versions.lifecycle import State
+from kappa.versions.records import is_version
 from kappa.versions.swap import lock_processor, raise_epochs
 
 _LOCK_TIMEOUT_MS = 2_000
@@ -52,7 +53,7 @@ def begin(
             )
         raise_epochs(conn, processor, [version])
         if records.hold(conn, processor, version) is State.DRAINING:
-            extended = sa.update(versions).where(_is(processor, version))
+            extended = sa.update(versions).where(is_version(processor, version))
             conn.execute(extended.values(drains_until=until))
         else:
             records.transition(
@@ -79,7 +80,7 @@ def end(engine: Engine, drain: Drain, *, by: str, reason: str) -> bool:
 def expire(conn: Connection, processor: str, version: int, *, by: str) -> bool:
     """Ends a drain whose time is over, by the database's clock; whoever notices may do it."""
     over = sa.select(versions.c.drains_until).where(
-        _is(processor, version),
+        is_version(processor, version),
         versions.c.state == State.DRAINING.value,
         versions.c.drains_until <= sa.func.clock_timestamp(),
     )
@@ -112,7 +113,7 @@ def _end(conn: Connection, drain: Drain, by: str, reason: str) -> bool:
     """The processor is locked first, as in a promote, which may be about to supersede it."""
     lock_processor(conn, drain.processor)
     mine = sa.select(versions.c.version).where(
-        _is(drain.processor, drain.version),
+        is_version(drain.processor, drain.version),
         versions.c.state == State.DRAINING.value,
         versions.c.drains_until == drain.until,
     )
@@ -122,7 +123,3 @@ def _end(conn: Connection, drain: Drain, by: str, reason: str) -> bool:
         conn, drain.processor, drain.version, State.SERVING, by=by, detail={"reason": reason}
     )
     return True
-
-
-def _is(processor: str, version: int) -> sa.ColumnElement[bool]:
-    return sa.and_(versions.c.processor == processor, versions.c.version == version)

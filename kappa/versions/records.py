@@ -16,7 +16,6 @@ from kappa.errors import FingerprintChanged, IllegalTransition, UnknownVersion
 from kappa.tables import bookkeeping
 from kappa.tables.document import from_document, to_document
 from kappa.tables.layout import Layout
-from kappa.tables.progress import PartitionProgress
 from kappa.versions import timeline
 from kappa.versions.lifecycle import State, check_transition
 
@@ -87,7 +86,7 @@ def list_processors(conn: Connection) -> tuple[ProcessorRecord, ...]:
 
 def find(conn: Connection, processor: str, version: int) -> VersionRecord | None:
     """One version, if it is recorded."""
-    row = conn.execute(_select().where(_is(processor, version))).mappings().first()
+    row = conn.execute(_select().where(is_version(processor, version))).mappings().first()
     return None if row is None else _record(row)
 
 
@@ -184,7 +183,7 @@ def hold(conn: Connection, processor: str, version: int) -> State:
     Raises:
         UnknownVersion: it is not recorded.
     """
-    locked = sa.select(_version.c.state).where(_is(processor, version)).with_for_update()
+    locked = sa.select(_version.c.state).where(is_version(processor, version)).with_for_update()
     state = conn.scalar(locked)
     if state is None:
         raise UnknownVersion(
@@ -217,7 +216,7 @@ def transition(
     values: dict[str, Any] = {"state": to.value, "drains_until": drains_until}
     if to is State.RETIRED:
         values["retired_at"] = sa.func.now()
-    conn.execute(sa.update(_version).where(_is(processor, version)).values(values))
+    conn.execute(sa.update(_version).where(is_version(processor, version)).values(values))
     timeline.record(
         conn,
         processor,
@@ -244,7 +243,9 @@ def add_overrides(conn: Connection, processor: str, version: int, lines: Sequenc
     """Records guards that were overridden for a version that exists already, for good."""
     added = sa.type_coerce(list(lines), _version.c.overrides.type)
     overrides = _version.c.overrides.op("||")(added)
-    conn.execute(sa.update(_version).where(_is(processor, version)).values(overrides=overrides))
+    conn.execute(
+        sa.update(_version).where(is_version(processor, version)).values(overrides=overrides)
+    )
 
 
 def accept(
@@ -272,58 +273,13 @@ def accept(
     added = sa.type_coerce([entry], _version.c.accepted.type)
     conn.execute(
         sa.update(_version)
-        .where(_is(processor, version))
+        .where(is_version(processor, version))
         .values(fingerprint=fingerprint, accepted=_version.c.accepted.op("||")(added))
     )
 
 
-def make_ready(
-    conn: Connection,
-    processor: str,
-    version: int,
-    *,
-    rows: int,
-    seconds: float,
-    partitions: Sequence[PartitionProgress],
-) -> None:
-    """Ends a build: the version becomes ready and its manifest is stored, without a digest yet.
-
-    Raises:
-        UnknownVersion, IllegalTransition: as `transition`.
-    """
-    transition(conn, processor, version, State.READY)
-    manifest = {
-        "rows": rows,
-        "seconds": round(seconds, 3),
-        "digest": None,
-        "schema_ids": sorted({number for part in partitions for number in part.schema_ids}),
-        "records": sum(part.records for part in partitions),
-        "late": sum(part.late for part in partitions),
-        "dead": sum(part.dead for part in partitions),
-        "filtered": sum(part.filtered for part in partitions),
-        "offsets": [
-            {
-                "topic": part.topic,
-                "topic_id": part.topic_id,
-                "partition": part.partition,
-                "from": part.start_offset,
-                "to": part.next_offset,
-            }
-            for part in partitions
-        ],
-    }
-    done = {"manifest": manifest, "ready_at": sa.func.now()}
-    conn.execute(sa.update(_version).where(_is(processor, version)).values(done))
-
-
-def add_digest(conn: Connection, processor: str, version: int, digest: str) -> None:
-    """Completes a manifest by the digest of the rows its build has left."""
-    path, value = sa.text("'{digest}'"), sa.func.to_jsonb(sa.cast(digest, sa.Text()))
-    completed = sa.func.jsonb_set(_version.c.manifest, path, value)
-    conn.execute(sa.update(_version).where(_is(processor, version)).values(manifest=completed))
-
-
-def _is(processor: str, version: int) -> sa.ColumnElement[bool]:
+def is_version(processor: str, version: int) -> sa.ColumnElement[bool]:
+    """Whether a row of kappa_version is this one."""
     return sa.and_(_version.c.processor == processor, _version.c.version == version)
 
 

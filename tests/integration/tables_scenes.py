@@ -23,7 +23,7 @@ from kappa.tables.layout import (
 from kappa.tables.merge import MergeRule
 from kappa.tables.progress import NewPartition
 from kappa.tables.sqltypes import BIGINT, NUMERIC, TEXT, TIMESTAMPTZ
-from kappa.versions import records
+from kappa.versions import manifest, records
 
 TOPIC_ID = "4nUuh0n0QFWoEvwzVaSsjA"
 
@@ -172,7 +172,7 @@ def ready(engine: Engine, layout: Layout, offsets: Sequence[int]) -> Layout:
         declare(conn, layout)
         register(conn, layout, offsets)
         build.finish(conn, layout)
-        records.make_ready(
+        manifest.make_ready(
             conn,
             layout.processor,
             layout.version,

@@ -36,7 +36,7 @@ from kappa.runtime.worker.job import Job, Report, Rhythm
 from kappa.tables import build, progress
 from kappa.tables.engine import connect
 from kappa.tables.progress import NewPartition, PartitionProgress
-from kappa.versions import drain, records, timeline
+from kappa.versions import drain, manifest, records, timeline
 from kappa.versions.lifecycle import State
 
 DEFAULT_BATCH_SIZE = 1_000_000
@@ -270,7 +270,7 @@ def finish(engine: Engine, plan: Plan, seconds: float) -> tuple[State, int]:
         if plan.building and state is State.FAILED:  # by another process that shares the replay
             state = records.resume(connection, assembly.name, assembly.version)
         if plan.building and state is State.BUILDING:
-            records.make_ready(
+            manifest.make_ready(
                 connection,
                 assembly.name,
                 assembly.version,

@@ -12,7 +12,7 @@ from sqlalchemy import Engine
 
 from kappa.tables import contents, progress
 from kappa.tables.progress import PartitionProgress
-from kappa.versions import records
+from kappa.versions import manifest, records
 from kappa.versions.lifecycle import State
 from kappa.versions.records import VersionRecord
 
@@ -33,7 +33,7 @@ def seal(engine: Engine, processor: str, version: int) -> str | None:
             return None
         digest = contents.rows_digest(connection, record.layout)
     with engine.begin() as connection:
-        records.add_digest(connection, processor, version, digest)
+        manifest.add_digest(connection, processor, version, digest)
     return digest
 
 
