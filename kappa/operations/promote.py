@@ -111,7 +111,14 @@ def promote(
     """
     with _engine(settings) as engine:
         chosen = _chosen(engine, versions)
-        done = swap(engine, chosen, who=timeline.who(), options=options, persistence=persistence)
+        done = swap(
+            engine,
+            chosen,
+            who=timeline.who(),
+            options=options,
+            persistence=persistence,
+            listener=on_wait,
+        )
     return _changed(done)
 
 

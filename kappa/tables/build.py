@@ -17,7 +17,7 @@ from sqlalchemy import Connection
 from sqlalchemy.schema import AddConstraint, CreateIndex, CreateTable, DropTable
 
 from kappa.errors import DataRefused, IllegalTransition, NameTaken
-from kappa.tables import catalog, names, parts, state
+from kappa.tables import catalog, finality, names, parts, state
 from kappa.tables.catalog import Relation, RelationColumn, RelationKind
 from kappa.tables.engine import driver, translating
 from kappa.tables.layout import DELETED, Column, Kind, Layout
@@ -133,12 +133,16 @@ def _describe(conn: Connection, layout: Layout) -> None:
     text = f"kappa: rows of {layout.processor} version {layout.version}"
     _run(conn, sql.SQL("COMMENT ON TABLE {} IS {}").format(table, text))
     _grant(conn, layout.table, layout.view_name)
+    if layout.finality is not None and layout.finality.hides:
+        _grant(conn, finality.TABLE, layout.view_name)
 
 
 def _grant(conn: Connection, table: str, view_name: str) -> None:
     """Lets the owner of the view read the table, where the view exists."""
     view = catalog.find(conn, view_name)
-    if view is not None and view.kind is RelationKind.VIEW:
+    if view is None or view.kind is not RelationKind.VIEW:
+        return
+    if not catalog.can_select(conn, view.owner, table):
         grant = sql.SQL("GRANT SELECT ON {} TO {}")
         _run(conn, grant.format(sql.Identifier(table), sql.Identifier(view.owner)))
 

@@ -70,6 +70,11 @@ def sources(conn: Connection, view: str) -> tuple[str, ...]:
     return tuple(conn.scalars(_SOURCES, {"name": view}))
 
 
+def readers(conn: Connection, view: str) -> tuple[str, ...]:
+    """The roles that were granted to read ``view``, its owner included; ``public`` for all."""
+    return tuple(conn.scalars(_READERS, {"name": view}))
+
+
 def can_select(conn: Connection, role: str, relation: str) -> bool:
     """Whether ``role`` may read ``relation``."""
     return bool(conn.scalar(_CAN_SELECT, {"role": role, "name": relation}))
@@ -111,6 +116,13 @@ _SOURCES = text(
     " AND pg_depend.refclassid = 'pg_class'::regclass"
     f" AND pg_rewrite.ev_class = (SELECT oid FROM pg_class WHERE {_HERE})"
     " AND source.oid <> pg_rewrite.ev_class ORDER BY name"
+)
+
+_READERS = text(
+    "SELECT DISTINCT CASE WHEN acl.grantee = 0 THEN 'public'"
+    " ELSE pg_get_userbyid(acl.grantee) END AS role FROM pg_class,"
+    " aclexplode(coalesce(relacl, acldefault('r', relowner))) AS acl"
+    f" WHERE {_HERE} AND acl.privilege_type = 'SELECT' ORDER BY role"
 )
 
 _CAN_SELECT = text(

@@ -144,9 +144,10 @@ def _restore(conn: Connection, view: _Kept) -> None:
 
 def _granting(conn: Connection, view: _Kept, oid: int, columns: set[str]) -> Iterator[sql.Composed]:
     """What makes the privileges those of before, whatever defaults there are for new views."""
-    if view.has_acl:
-        for grantee in conn.scalars(_GRANTEES, {"oid": oid}):
+    for grantee in conn.scalars(_GRANTEES, {"oid": oid}).all():
+        if view.has_acl or grantee != view.owner:
             yield sql.SQL("REVOKE ALL ON {} FROM {}").format(view.name, _role(grantee))
+    if view.has_acl:
         yield sql.SQL("REVOKE ALL ON {} FROM {}").format(view.name, _role(view.owner))
     for grant in view.grants:
         if grant.column is not None and grant.column not in columns:

@@ -99,11 +99,19 @@ def move_views(
 
 
 def statements(conn: Connection, layout: Layout) -> tuple[str, ...]:
-    """The statements that would move this layout's views, for people to look at."""
-    return tuple(
-        _creation(conn, view, catalog.find(conn, view.name)).as_string(driver(conn))
-        for view in _views(layout)
-    )
+    """The statements that would move this layout's views, for people to look at.
+
+    Where a view must be made anew, a comment says so: with it go the views over it, which are made
+    again as they are.
+    """
+    shown = []
+    for view in _views(layout):
+        existing, change = _movable(conn, view, recreate=True)
+        if change is not None:
+            over = catalog.dependents(conn, view.name)
+            shown.append(f"-- made anew, with {', '.join(over) or 'no view'} over it")
+        shown.append(_creation(conn, view, existing).as_string(driver(conn)))
+    return tuple(shown)
 
 
 def view_names(layout: Layout) -> tuple[str, ...]:
@@ -119,11 +127,19 @@ class _View:
     processor: str
     table: str
     select: sa.Select[Any]
+    is_final: bool = False
+
+    @property
+    def reads(self) -> tuple[str, ...]:
+        """The relations it selects from."""
+        return (self.table, finality.TABLE) if self.is_final else (self.table,)
 
 
 def _views(layout: Layout) -> list[_View]:
     """The view of the rows and one for each side output, in the order of their names."""
-    views = [_View(layout.view_name, layout.processor, layout.table, select_view(layout))]
+    is_final = layout.finality is not None and layout.finality.hides
+    rows = select_view(layout)
+    views = [_View(layout.view_name, layout.processor, layout.table, rows, is_final)]
     for side in layout.sides:
         name, table = layout.side_view_name(side), layout.side_table(side)
         views.append(_View(name, layout.processor, table, select_side(layout, side)))
@@ -159,13 +175,28 @@ def _movable(
         raise change
     if change is not None:
         check_recreatable(conn, view.name)
-    if not catalog.can_select(conn, existing.owner, view.table):
-        raise ViewIncompatible(
-            f"the owner of view {view.name!r} may not read {view.table!r}",
-            owner=existing.owner,
-            hint=f'GRANT SELECT ON "{view.table}" TO "{existing.owner}"',
-        )
+    _check_rights(conn, view, existing)
     return existing, change
+
+
+_TRUE = ("true", "on", "yes", "1")
+
+
+def _check_rights(conn: Connection, view: _View, existing: Relation) -> None:
+    """Passes if all that the view selects from may be read: by its owner, or by its readers."""
+    roles = [existing.owner]
+    if dict(existing.options).get("security_invoker", "").lower() in _TRUE:
+        roles = list(catalog.readers(conn, view.name))
+    for relation_name in view.reads:
+        for role in roles:
+            if not catalog.can_select(conn, role, relation_name):
+                whose = "owner" if role == existing.owner else "reader"
+                raise ViewIncompatible(
+                    f"the {whose} of view {view.name!r} may not read {relation_name!r}",
+                    owner=existing.owner,
+                    role=role,
+                    hint=f'GRANT SELECT ON "{relation_name}" TO "{role}"',
+                )
 
 
 def _is_ours(conn: Connection, view: _View) -> bool:

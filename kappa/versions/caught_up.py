@@ -28,15 +28,16 @@ def check_caught_up(
 ) -> None:
     """Passes if ``green`` is at or past the version in service and all that was ever served.
 
-    ``dropped`` are topics that it need not read.
+    ``dropped`` are topics that it need not read; one that it reads is compared all the same.
 
     Raises:
         NotCaughtUp: in some partition it is not, or does not read it at all.
         TopicRecreated: it reads another topic of the same name.
     """
     reached = {(at.topic, at.partition): at for at in green}
+    read = {topic for topic, _ in reached}
     for seen in sorted((*blue, *served)):
-        if seen.topic in dropped:
+        if seen.topic in dropped - read:
             continue
         at = reached.get((seen.topic, seen.partition))
         if at is not None and at.topic_id != seen.topic_id:
@@ -47,7 +48,7 @@ def check_caught_up(
                 reads=at.topic_id,
                 hint="the topic was deleted and created again: its offsets cannot be compared",
             )
-        if at is None and seen.topic not in {other.topic for other in reached.values()}:
+        if seen.topic not in read:
             raise SourceDropped(
                 f"{processor} version {version} no longer reads topic {seen.topic!r}",
                 processor=processor,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 from datetime import datetime
 from uuid import UUID
@@ -14,6 +15,7 @@ from kappa.failpoints import reach
 from kappa.tables.bookkeeping import version as versions
 from kappa.tables.engine import set_lock_timeout
 from kappa.versions import records
+from kappa.versions.deployment import Move
 from kappa.versions.lifecycle import State
 from kappa.versions.records import is_version
 from kappa.versions.swap import lock_processor, raise_epochs
@@ -32,43 +34,54 @@ class Drain:
 
 
 def begin(
-    engine: Engine, processor: str, version: int, seconds: float, *, by: str, deployment_id: UUID
-) -> Drain:
-    """The version in service takes no more input, for so long at most.
+    engine: Engine, moves: Iterable[Move], seconds: float, *, by: str, deployment_id: UUID
+) -> tuple[Drain, ...]:
+    """The versions in service take no more input, for so long at most: all of them, or none.
 
-    Its epochs are raised: a checkpoint under way is fenced, and its offsets stay as they are. One
-    that drains already, since a promote that was cut short, goes on for so long from now.
+    Their epochs are raised: a checkpoint under way is fenced, and their offsets stay as they are.
+    One that drains already, since a promote that was cut short, goes on for so long from now. A
+    processor that somebody else has moved to the new version meanwhile is left alone.
 
     Raises:
-        IllegalTransition: it is not the one in service.
-        LockTimeout: somebody holds its rows.
+        IllegalTransition: another version serves by now.
+        LockTimeout: somebody holds their rows.
     """
-    until = sa.func.now() + sa.func.make_interval(0, 0, 0, 0, 0, 0, seconds)
     with engine.begin() as conn:
         set_lock_timeout(conn, _LOCK_TIMEOUT_MS)
-        if lock_processor(conn, processor) != version:
-            raise IllegalTransition(
-                f"{processor} version {version} does not serve any longer",
-                hint="look at it, then promote again",
-            )
-        raise_epochs(conn, processor, [version])
-        if records.hold(conn, processor, version) is State.DRAINING:
-            extended = sa.update(versions).where(is_version(processor, version))
-            conn.execute(extended.values(drains_until=until))
-        else:
-            records.transition(
-                conn,
-                processor,
-                version,
-                State.DRAINING,
-                by=by,
-                deployment_id=deployment_id,
-                drains_until=until,
-            )
-        stored = records.require(conn, processor, version).drains_until
-    assert stored is not None
+        drained = [
+            _begin(conn, move.processor, move.from_version, by, deployment_id)
+            for move in moves
+            if move.from_version is not None
+            and lock_processor(conn, move.processor) != move.to_version
+        ]
+        # From when all locks are held: waiting for them is none of the time.
+        until = conn.scalar(sa.select(_after(seconds)))
+        assert until is not None
+        for processor, version in drained:
+            stored = sa.update(versions).where(is_version(processor, version))
+            conn.execute(stored.values(drains_until=until))
     reach("drained")
-    return Drain(processor, version, stored)
+    return tuple(Drain(processor, version, until) for processor, version in drained)
+
+
+def _begin(
+    conn: Connection, processor: str, version: int, by: str, deployment_id: UUID
+) -> tuple[str, int]:
+    if lock_processor(conn, processor) != version:
+        raise IllegalTransition(
+            f"{processor} version {version} does not serve any longer",
+            hint="look at it, then promote again",
+        )
+    raise_epochs(conn, processor, [version])
+    if records.hold(conn, processor, version) is not State.DRAINING:
+        records.transition(
+            conn, processor, version, State.DRAINING, by=by, deployment_id=deployment_id
+        )
+    return processor, version
+
+
+def _after(seconds: float) -> sa.ColumnElement[datetime]:
+    return sa.func.clock_timestamp() + sa.func.make_interval(0, 0, 0, 0, 0, 0, seconds)
 
 
 def end(engine: Engine, drain: Drain, *, by: str, reason: str) -> bool:

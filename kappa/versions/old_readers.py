@@ -9,12 +9,13 @@ from tenacity import Retrying, retry_if_exception_type, stop_after_delay, wait_f
 
 from kappa.errors import OldSnapshot
 from kappa.tables import snapshots
+from kappa.tables.snapshots import Moment
 
 _LOOK_S = 0.05
 
 
 def outlast(engine: Engine, deadline_s: float, tell: Callable[[str], None]) -> None:
-    """Waits until no snapshot is older than now: then each sees new versions as far as old ones.
+    """Waits until no snapshot is older than now: then each sees new versions as they are now.
 
     ``tell`` hears whom it waits for.
 
@@ -32,7 +33,7 @@ def outlast(engine: Engine, deadline_s: float, tell: Callable[[str], None]) -> N
     attempts(_require_none, engine, moment, tell)
 
 
-def _require_none(engine: Engine, moment: int, tell: Callable[[str], None]) -> None:
+def _require_none(engine: Engine, moment: Moment, tell: Callable[[str], None]) -> None:
     with engine.begin() as conn:
         readers = snapshots.older(conn, moment)
     if not readers:

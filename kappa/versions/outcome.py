@@ -37,10 +37,11 @@ def settle(engine: Engine, deployment: Deployment, lost: DatabaseUnavailable) ->
         moved = attempts(_read, engine, deployment)
     except (DatabaseUnavailable, LockTimeout) as error:
         raise DatabaseUnavailable(
-            "the connection was lost in a promote, and its outcome cannot be read",
+            f"the connection was lost in a {deployment.action.value}, and its outcome cannot be"
+            " read",
             outcome="unknown",
             deployment_id=deployment.id,
-            hint="promote again once the database is back: a promote that happened does no harm",
+            hint="run it again once the database is back: if it happened, it says so",
         ) from error
     if not any(move.changed for move in moved):
         raise lost

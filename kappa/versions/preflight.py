@@ -87,6 +87,25 @@ def examine(conn: Connection, processor: str, version: int, options: Options) ->
     )
 
 
+def is_caught_up(conn: Connection, move: Move, options: Options) -> bool:
+    """Whether the new version is at or past the old one, and past all that was ever served."""
+    former = (
+        () if move.from_version is None else read_positions(conn, move.processor, move.from_version)
+    )
+    try:
+        check_caught_up(
+            move.processor,
+            move.to_version,
+            former,
+            read_positions(conn, move.processor, move.to_version),
+            read_served(conn, move.processor),
+            options.dropped_sources,
+        )
+    except NotCaughtUp:
+        return False
+    return True
+
+
 def _against(
     conn: Connection,
     record: VersionRecord,

@@ -161,16 +161,17 @@ class _Promotion:
         self._told: set[str] = set()
         self._deployment = deployment
         self._persistence = persistence
-        self._drains: list[Drain] = []
+        self._drains: tuple[Drain, ...] = ()
         self._drained_at: float | None = None
         self._behind = 0
+        self._deadline = time.monotonic() + persistence.deadline_s
+        self._has_fresh_readers = False
         self._reached = -1
         self._gained_at = time.monotonic()
         self._has_gained = False
 
     def run(self) -> Promoted:
         """The whole of it; whatever happens, nothing drains afterwards."""
-        self._outlast_readers()
         try:
             moves, attempts = self._persist()
         except BaseException as error:
@@ -196,6 +197,9 @@ class _Promotion:
             with attempt:
                 if self._is_drain_due():
                     self._drain()
+                if not self._has_fresh_readers and self._is_caught_up():
+                    self._outlast_readers()
+                    self._has_fresh_readers = True
                 number = attempt.retry_state.attempt_number
                 moves = self._attempt(backwards=number % 2 == 0)
         return moves, number
@@ -212,6 +216,7 @@ class _Promotion:
             raise
         except NotCaughtUp as error:
             self._behind += 1
+            self._has_fresh_readers = False
             if self._is_drained_too_long():
                 raise DrainExpired(
                     f"{error.message}, and did not catch up while that took no input",
@@ -238,9 +243,8 @@ class _Promotion:
                 for at in read_positions(conn, move.processor, move.to_version)
             )
         if reached > self._reached:
-            if self._reached >= 0:
-                self._has_gained, self._gained_at = True, time.monotonic()
-            self._reached = reached
+            self._has_gained = self._has_gained or self._reached >= 0
+            self._reached, self._gained_at = reached, time.monotonic()
         return time.monotonic() - self._gained_at < self._persistence.idle_s
 
     def _drain(self) -> None:
@@ -250,24 +254,36 @@ class _Promotion:
                     f"{move.processor} version {move.from_version} takes no input until version"
                     f" {move.to_version} has caught up"
                 )
-                self._drains.append(
-                    drain.begin(
-                        self._engine,
-                        move.processor,
-                        move.from_version,
-                        self._persistence.drain_s,
-                        by=self._deployment.who,
-                        deployment_id=self._deployment.id,
-                    )
-                )
+        self._drains = drain.begin(
+            self._engine,
+            self._deployment.moves,
+            self._persistence.drain_s,
+            by=self._deployment.who,
+            deployment_id=self._deployment.id,
+        )
         self._drained_at = time.monotonic()
 
+    def _is_caught_up(self) -> bool:
+        """Whether the new versions are at or past the old ones, as one look without locks says."""
+        with self._engine.connect().execution_options(isolation_level="REPEATABLE READ") as conn:
+            return all(
+                preflight.is_caught_up(conn, move, self._deployment.options)
+                for move in self._deployment.moves
+            )
+
     def _outlast_readers(self) -> None:
-        """Waits for readers that would see too little, where there is a view they may read."""
+        """Waits for readers that would see too little, where there is a view they may read.
+
+        Only once the new versions have caught up: a snapshot taken before shows them as they were.
+        """
         deployment = self._deployment
         first = all(move.from_version is None for move in deployment.moves)
-        if not first and not deployment.options.ignore_snapshots:
-            outlast(self._engine, self._persistence.deadline_s, self._tell)
+        if first or deployment.options.ignore_snapshots:
+            return
+        until = self._deadline
+        if self._drained_at is not None:
+            until = min(until, self._drained_at + self._persistence.drain_s)
+        outlast(self._engine, max(until - time.monotonic(), 0.0), self._tell)
 
     def _tell(self, said: str) -> None:
         if said not in self._told:

@@ -135,7 +135,7 @@ def create(
         FingerprintChanged: the number is recorded with other code.
         IllegalTransition: the number belonged to a version that is retired.
     """
-    conn.execute(insert(_processor).values(name=processor).on_conflict_do_nothing())
+    share(conn, processor)
     values = {
         "processor": processor,
         "version": version,
@@ -150,9 +150,20 @@ def create(
     made = insert(_version).values(values).on_conflict_do_nothing().returning(_version.c.version)
     if conn.scalar(made) is not None:
         timeline.record(conn, processor, version, None, State.BUILDING, by=by or timeline.who())
+    hold(conn, processor, version)  # another may have made it, and another retire it meanwhile
     record = require(conn, processor, version)
     check_identity(record, fingerprint)
     return record
+
+
+def share(conn: Connection, processor: str) -> None:
+    """Records the processor, if it is new, and keeps promotes and retires of it waiting.
+
+    To be called before a version's row is locked: all lock the processor first.
+    """
+    conn.execute(insert(_processor).values(name=processor).on_conflict_do_nothing())
+    shared = sa.select(_processor.c.name).where(_processor.c.name == processor)
+    conn.execute(shared.with_for_update(read=True))
 
 
 def check_identity(record: VersionRecord, fingerprint: str) -> None:
@@ -201,7 +212,6 @@ def transition(
     by: str | None = None,
     deployment_id: UUID | None = None,
     detail: Mapping[str, object] | None = None,
-    drains_until: sa.ColumnElement[datetime] | None = None,
 ) -> State:
     """Moves a version to another state, its row locked; returns the state it was in.
 
@@ -213,7 +223,7 @@ def transition(
     """
     now = hold(conn, processor, version)
     check_transition(processor, version, now, to)
-    values: dict[str, Any] = {"state": to.value, "drains_until": drains_until}
+    values: dict[str, Any] = {"state": to.value, "drains_until": None}
     if to is State.RETIRED:
         values["retired_at"] = sa.func.now()
     conn.execute(sa.update(_version).where(is_version(processor, version)).values(values))

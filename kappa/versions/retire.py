@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import timedelta
 
@@ -42,6 +43,8 @@ class Retired:
     tables: tuple[str, ...]
 
 
+Check = Callable[[Connection, VersionRecord], None]
+
 _UNBUILT = frozenset({State.BUILDING, State.FAILED})
 
 
@@ -59,8 +62,8 @@ def retire(
         StillNeeded: it served less than KEPT ago and ``force`` is not given.
         LockTimeout: somebody held a table until the deadline.
     """
-    with engine.connect() as conn:
-        record = records.require(conn, processor, version)
+
+    def check(conn: Connection, record: VersionRecord) -> None:
         if record.state in _UNBUILT:
             raise IllegalTransition(
                 f"{processor} version {version} is {record.state.value}",
@@ -68,7 +71,8 @@ def retire(
             )
         if not force:
             _require_past(conn, record)
-    return _persist(engine, processor, version, who)
+
+    return _persist(engine, processor, version, who, check)
 
 
 def abort(engine: Engine, processor: str, version: int, *, who: str) -> Retired:
@@ -79,14 +83,15 @@ def abort(engine: Engine, processor: str, version: int, *, who: str) -> Retired:
         IllegalTransition: it is built, or something selects from its tables.
         LockTimeout: somebody held a table until the deadline.
     """
-    with engine.connect() as conn:
-        record = records.require(conn, processor, version)
-    if record.state not in {*_UNBUILT, State.RETIRED}:
-        raise IllegalTransition(
-            f"{processor} version {version} is {record.state.value}, not being built",
-            hint=f"kappa retire {processor} --version {version}",
-        )
-    return _persist(engine, processor, version, who, only=_UNBUILT)
+
+    def check(conn: Connection, record: VersionRecord) -> None:
+        if record.state not in {*_UNBUILT, State.RETIRED}:
+            raise IllegalTransition(
+                f"{processor} version {version} is {record.state.value}, not being built",
+                hint=f"kappa retire {processor} --version {version}",
+            )
+
+    return _persist(engine, processor, version, who, check)
 
 
 def _require_past(conn: Connection, record: VersionRecord) -> None:
@@ -109,30 +114,30 @@ def _persist(
     processor: str,
     version: int,
     who: str,
-    only: frozenset[State] | None = None,
+    check: Check,
 ) -> Retired:
+    """Drops it as soon as the locks are free; ``check`` is asked before, and again under them."""
+    with engine.connect() as conn:
+        check(conn, records.require(conn, processor, version))
     attempts = Retrying(
         retry=retry_if_exception_type((LockTimeout, Deadlock)),
         wait=wait_random_exponential(multiplier=0.05, max=0.5),
         stop=stop_after_delay(_DEADLINE_S),
         reraise=True,
     )
-    done: Retired = attempts(_drop, engine, processor, version, who, only)
+    done: Retired = attempts(_drop, engine, processor, version, who, check)
     reach("retired")
     return done
 
 
-def _drop(
-    engine: Engine, processor: str, version: int, who: str, only: frozenset[State] | None
-) -> Retired:
+def _drop(engine: Engine, processor: str, version: int, who: str, check: Check) -> Retired:
     with engine.begin() as conn:
         set_lock_timeout(conn, _LOCK_TIMEOUT_MS)
         lock_processor(conn, processor)
         raise_epochs(conn, processor, [version])
-        record = records.require(conn, processor, version)
         before = records.hold(conn, processor, version)
-        if only is not None and before not in {*only, State.RETIRED}:
-            raise IllegalTransition(f"{processor} version {version} is {before.value} by now")
+        record = records.require(conn, processor, version)
+        check(conn, record)
         if before is not State.RETIRED:
             records.transition(conn, processor, version, State.RETIRED, by=who)
         _forget(conn, processor, version)

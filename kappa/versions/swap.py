@@ -10,9 +10,15 @@ import sqlalchemy as sa
 from sqlalchemy import Connection
 from sqlalchemy.dialects.postgresql import insert
 
-from kappa.errors import IllegalTransition, LockTimeout, OffsetsBusy, UnknownVersion
+from kappa.errors import (
+    IllegalTransition,
+    LockTimeout,
+    NotCaughtUp,
+    OffsetsBusy,
+    UnknownVersion,
+)
 from kappa.failpoints import reach
-from kappa.tables import bookkeeping, handover, views
+from kappa.tables import bookkeeping, finality, handover, views
 from kappa.tables.engine import set_lock_timeout
 from kappa.tables.layout import Layout
 from kappa.versions import records
@@ -55,6 +61,7 @@ def run(conn: Connection, deployment: Deployment, *, backwards: bool = False) ->
             read_served(conn, move.processor),
             deployment.options.dropped_sources,
         )
+        _check_final(conn, move)
     layouts = [_change(conn, deployment, move, green) for move, (_, green) in positions.items()]
     reach("promote_written")
     # Last, because from here to the end of COMMIT readers wait.
@@ -160,6 +167,35 @@ def _lock_positions(
     return tuple(at for version in old for at in found[version]), found[move.to_version]
 
 
+def _check_final(conn: Connection, move: Move) -> None:
+    """Passes unless readers would no longer see windows that they have seen as final.
+
+    Offsets do not say that where windows become final because a partition is silent.
+
+    Raises:
+        NotCaughtUp: the new version is final up to an earlier moment.
+    """
+    if move.from_version is None:
+        return
+    layouts = [
+        records.require(conn, move.processor, version).layout
+        for version in (move.from_version, move.to_version)
+    ]
+    if not all(layout.finality is not None and layout.finality.hides for layout in layouts):
+        return
+    before, now = (
+        finality.read(conn, layout.processor, layout.version).through for layout in layouts
+    )
+    if before is not None and (now is None or now < before):
+        raise NotCaughtUp(
+            f"{move.processor} version {move.to_version} is final up to an earlier time than what"
+            " readers have seen",
+            final_through=now and now.isoformat(),
+            served=before.isoformat(),
+            hint="a partition is silent: 'kappa run' raises it once idle_after has passed",
+        )
+
+
 def _change(
     conn: Connection, deployment: Deployment, move: Move, green: tuple[Position, ...]
 ) -> tuple[Layout, Layout | None]:
@@ -206,7 +242,7 @@ def _record(
         }
         for at in green
     ]
-    dropped = deployment.options.dropped_sources
+    dropped = deployment.options.dropped_sources - {at.topic for at in green}
     if dropped:
         conn.execute(
             sa.delete(_served).where(

@@ -39,6 +39,18 @@ def upgrade() -> None:
         ),
     )
     op.create_index("kappa_transition_of_version", "kappa_transition", ["processor", "version"])
+    # Timelines begin now: what is known of versions there are is where they stand.
+    op.execute(
+        """
+        INSERT INTO kappa_transition (processor, version, to_state, who, offsets)
+        SELECT processor, version, state, 'kappa db upgrade', (
+            SELECT coalesce(jsonb_agg(jsonb_build_object(
+                'topic', topic, 'topic_id', topic_id, 'partition', partition,
+                'from', start_offset, 'to', next_offset) ORDER BY topic, partition), '[]')
+            FROM kappa_offset AS o WHERE o.processor = v.processor AND o.version = v.version)
+        FROM kappa_version AS v ORDER BY created_at
+        """
+    )
     op.create_table(
         "kappa_hold",
         sa.Column("processor", sa.Text, primary_key=True),

@@ -51,6 +51,11 @@ def test_there_and_back_again(
     with psycopg.connect(database) as connection:
         columns = [c.name for c in connection.execute(f"SELECT * FROM {name}").description or ()]
     assert "dearest" not in columns, "a plan changes nothing"
+    with psycopg.connect(database) as reader:  # idle in its transaction
+        reader.execute(f"SELECT * FROM {name}")
+        held = kappa("promote", name, "--timeout", "0.5")
+    assert held.code == 5
+    assert "waiting: a lock was not free in time" in held.err
     assert "version 1 stands by" in ok(kappa("promote", name)).out
 
     publish(settings, shop.topic, tmp_path, orders(20, seed=2))

@@ -9,6 +9,7 @@
 | after its COMMIT            | swapped                        | serves already             |
 | with its tables dropped     | as before                      | retires                    |
 | after that COMMIT           | retired                        | is retired already         |
+| a rollback, after its COMMIT | rolled back                   | was rolled back already    |
 """
 
 from __future__ import annotations
@@ -48,7 +49,7 @@ class Command:
     site: Site
     directory: Path
 
-    def __call__(self, *args: str, killed_at: str | None = None) -> str:
+    def __call__(self, *args: str, killed_at: str | None = None, refused: int = 0) -> str:
         """What it prints; with ``killed_at`` it has to be killed at that step."""
         armed = {failpoints.VARIABLE: killed_at} if killed_at else {}
         environment = {
@@ -65,7 +66,7 @@ class Command:
             text=True,
             timeout=120,
         )
-        wanted = -signal.SIGKILL if killed_at else 0
+        wanted = -signal.SIGKILL if killed_at else refused
         assert done.returncode == wanted, f"{args} at {killed_at}: {done.stdout}{done.stderr}"
         return done.stdout
 
@@ -101,8 +102,10 @@ def test_from_the_first_step_to_the_last(site: Site, kappa: Command) -> None:
     assert states(site.engine, name) == {1: State.STANDBY, 2: State.SERVING}
     kappa("rollback", name, killed_at="promote_moved")
     assert active(site.engine, name) == 2
-    kappa("rollback", name)
-    kappa("rollback", name)
+    kappa("rollback", name, killed_at="promoted")
+    kappa("rollback", name, refused=4)
+    assert active(site.engine, name) == 1, "run again, it does not undo itself"
+    kappa("promote", name)
     assert active(site.engine, name) == 2
     assert site.query(rows) == served
 

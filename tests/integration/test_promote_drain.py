@@ -19,6 +19,8 @@ from kappa.runtime.worker.claiming import claim
 from kappa.tables import progress
 from kappa.tables.progress import Advance
 from kappa.versions import drain, timeline
+from kappa.versions.deployment import Move
+from kappa.versions.drain import Drain
 from kappa.versions.lifecycle import State
 from kappa.versions.promote import Persistence, promote
 from tests.integration.tables_scenes import items, ready
@@ -73,6 +75,12 @@ def worker(
     finally:
         over.set()
         thread.join()
+
+
+def begin_drain(engine: Engine, name: str, seconds: float) -> tuple[Drain, ...]:
+    """Version 1 drains for version 2."""
+    moves = [Move(name, 1, 2)]
+    return drain.begin(engine, moves, seconds, by="killed", deployment_id=uuid4())
 
 
 def test_a_version_that_stays_one_behind_is_let_ahead(engine: Engine, name: str) -> None:
@@ -177,7 +185,7 @@ def test_while_it_drains_it_cannot_be_claimed_and_what_was_claimed_is_fenced(
     engine: Engine, name: str
 ) -> None:
     held = claim(engine, name, 1, [PLACE], "worker")[PLACE]
-    begun = drain.begin(engine, name, 1, 60, by="test", deployment_id=uuid4())
+    (begun,) = begin_drain(engine, name, 60)
     step = Advance(*PLACE, held.epoch, 10, 11, None, None, 1)
     with pytest.raises(Fenced), engine.begin() as conn:
         progress.advance(conn, name, 1, [step])
@@ -191,7 +199,7 @@ def test_while_it_drains_it_cannot_be_claimed_and_what_was_claimed_is_fenced(
 
 
 def test_a_drain_nobody_ends_is_ended_by_whoever_notices(engine: Engine, name: str) -> None:
-    drain.begin(engine, name, 1, 0, by="killed", deployment_id=uuid4())
+    begin_drain(engine, name, 0)
     with engine.begin() as conn:
         assert drain.expire(conn, name, 1, by="worker")
     assert states(engine, name)[1] is State.SERVING
@@ -200,7 +208,7 @@ def test_a_drain_nobody_ends_is_ended_by_whoever_notices(engine: Engine, name: s
 def test_a_promote_takes_over_from_one_that_was_killed_in_its_drain(
     engine: Engine, name: str
 ) -> None:
-    drain.begin(engine, name, 1, 60, by="killed", deployment_id=uuid4())
+    begin_drain(engine, name, 60)
     claimed = claim(engine, name, 2, [PLACE], "worker")[PLACE]
     step = Advance(*PLACE, claimed.epoch, 9, 10, None, None, 1)
     with engine.begin() as conn:

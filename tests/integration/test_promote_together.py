@@ -3,20 +3,31 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 from threading import Event, Thread
 
+import psycopg
 import pytest
 from sqlalchemy import Engine, text
 
-from kappa.errors import DiffMissing, KappaError, NotCaughtUp, OldSnapshot, SourceDropped
-from kappa.tables import progress, sink
+from kappa.errors import (
+    DiffMissing,
+    IllegalTransition,
+    KappaError,
+    NotCaughtUp,
+    OldSnapshot,
+    SourceDropped,
+)
+from kappa.tables import progress, sink, snapshots
+from kappa.tables.finality import Finality
 from kappa.tables.progress import NewPartition
 from kappa.versions.comparisons import Allowance, compare
 from kappa.versions.deployment import Action, Options
 from kappa.versions.lifecycle import State
 from kappa.versions.promote import Persistence, examine, promote
 from kappa.versions.rollback import former
-from tests.integration.tables_scenes import item_rows, items, ready
+from tests.faults import Site
+from tests.integration.tables_scenes import item_rows, items, move_to, ready, revenue
 from tests.integration.test_promote import active, shown, states
 
 Unique = Callable[[str], str]
@@ -94,6 +105,8 @@ def test_the_history_has_a_row_for_each_and_a_rollback_goes_back(
     assert back == dict.fromkeys(pair, 1)
     promote(engine, back, who="test", action=Action.ROLLBACK)
     assert [shown(engine, name) for name in pair] == [1, 1]
+    with engine.connect() as conn, pytest.raises(IllegalTransition, match="already"):
+        former(conn, pair[0])
 
 
 def test_a_plan_says_all_and_changes_nothing(engine: Engine, pair: tuple[str, str]) -> None:
@@ -124,6 +137,11 @@ def test_a_topic_that_is_no_longer_read_is_dropped_only_if_that_is_meant(
     with pytest.raises(SourceDropped) as caught:
         promote(engine, {name: 2}, who="test")
     assert caught.value.detail["topic"] == "other"
+    move_to(engine, items(name, 1), [11])
+    behind = Options(dropped_sources=frozenset({"other", "t"}))
+    with pytest.raises(NotCaughtUp):
+        promote(engine, {name: 2}, who="test", options=behind, persistence=IMPATIENT)
+    move_to(engine, items(name, 2), [11])
     options = Options(dropped_sources=frozenset({"other"}))
     done = promote(engine, {name: 2}, who="test", options=options)
     with engine.connect() as conn:
@@ -132,7 +150,7 @@ def test_a_topic_that_is_no_longer_read_is_dropped_only_if_that_is_meant(
             {"d": done.deployment_id},
         )
     assert detail == {"dropped_sources": ["other"]}
-    ready(engine, items(name, 3), [10])
+    ready(engine, items(name, 3), [11])
     assert promote(engine, {name: 3}, who="test").changed, "it is forgotten for good"
 
 
@@ -183,3 +201,59 @@ def test_a_comparison_can_be_required(engine: Engine, pair: tuple[str, str]) -> 
         promote(engine, {name: 2}, who="test", options=options)
     compared(Allowance(expect=True))
     assert promote(engine, {name: 2}, who="test", options=options).changed
+
+
+def test_a_reader_of_another_role_is_seen_by_an_ordinary_one(
+    engine: Engine, site: Site, unique: Unique
+) -> None:
+    """What a role may not know of another's session must not hide that it is there."""
+    mine, theirs = unique("mine"), unique("theirs")
+    url = site.settings.postgres.url.get_secret_value()
+    with engine.begin() as conn:
+        for role in (mine, theirs):
+            conn.execute(text(f"CREATE ROLE {role}"))
+    try:
+        with (
+            psycopg.connect(url, autocommit=True) as us,
+            psycopg.connect(url, application_name="a report") as reader,
+        ):
+            reader.isolation_level = psycopg.IsolationLevel.REPEATABLE_READ
+            reader.execute(f"SET SESSION AUTHORIZATION {theirs}")
+            reader.execute("SELECT 1")
+            us.execute("CREATE TABLE IF NOT EXISTS moves_xid (id int)")
+            seen = "SELECT backend_type FROM pg_stat_activity WHERE application_name = 'a report'"
+            us.execute(f"SET SESSION AUTHORIZATION {mine}")
+            assert us.execute(seen).fetchall() == [(None,)], "it is hidden from us"
+            us.execute("RESET SESSION AUTHORIZATION")
+            with engine.connect() as conn:
+                conn.execute(text(f"SET SESSION AUTHORIZATION {mine}"))
+                found = snapshots.older(conn, snapshots.now(conn))
+                conn.execute(text("RESET SESSION AUTHORIZATION"))
+            assert [one.application for one in found] == ["a report"]
+    finally:
+        with engine.begin() as conn:
+            conn.execute(text("DROP TABLE IF EXISTS moves_xid"))
+            for role in (mine, theirs):
+                conn.execute(text(f"DROP ROLE {role}"))
+
+
+def test_a_version_that_is_final_less_far_is_behind(engine: Engine, unique: Unique) -> None:
+    """Offsets are equal; but a silent partition was passed over for version 1 only."""
+    name = unique("final")
+    for version, through in ((1, "2024-01-01 12:00+00"), (2, "2024-01-01 10:00+00")):
+        ready(engine, replace(revenue(name, version), finality=Finality(0, hides=True)), [10])
+        with engine.begin() as conn:
+            conn.execute(
+                text(
+                    "INSERT INTO kappa_finality VALUES (:n, :v, :t) ON CONFLICT"
+                    " (processor, version) DO UPDATE SET final_through = :t"
+                ),
+                {"n": name, "v": version, "t": through},
+            )
+    promote(engine, {name: 1}, who="test")
+    with pytest.raises(NotCaughtUp, match="final up to an earlier time"):
+        promote(engine, {name: 2}, who="test", persistence=IMPATIENT)
+    with engine.begin() as conn:
+        raised = "UPDATE kappa_finality SET final_through = :t WHERE processor = :n AND version = 2"
+        conn.execute(text(raised), {"n": name, "t": "2024-01-01 12:00+00"})
+    assert promote(engine, {name: 2}, who="test").changed

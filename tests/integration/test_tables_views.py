@@ -10,6 +10,7 @@ from sqlalchemy import Connection, Engine, text
 
 from kappa.errors import NameTaken, TableError, ViewIncompatible
 from kappa.tables import build, sink, views
+from kappa.tables.finality import Finality
 from kappa.tables.finalize import Plain, ScaledDecimal, WindowEnd
 from kappa.tables.layout import Column, Kind, Layout, ViewColumn
 from kappa.tables.merge import MergeRule
@@ -190,6 +191,43 @@ def test_the_view_must_be_able_to_read_the_new_table(engine: Engine, unique: Uni
         conn.execute(text(f'GRANT SELECT ON "{two.table}" TO {role}'))
         views.check_view(conn, two)
         conn.execute(text(f"DROP OWNED BY {role}; DROP ROLE {role}"))
+
+
+def test_a_view_that_asks_its_readers_rights_needs_theirs(engine: Engine, unique: Unique) -> None:
+    one, two = items(name := unique("invoker")), items(name, 2)
+    role = unique("reader")
+    with engine.begin() as conn:
+        move(conn, one)
+        build.create(conn, two)
+        conn.execute(text(f"CREATE ROLE {role}"))
+        conn.execute(text(f"GRANT SELECT ON {name} TO {role}"))
+        views.check_view(conn, two)
+        conn.execute(text(f"ALTER VIEW {name} SET (security_invoker = on)"))
+        with pytest.raises(ViewIncompatible) as caught:
+            views.check_view(conn, two)
+        assert caught.value.detail["role"] == role
+        conn.execute(text(f'GRANT SELECT ON "{two.table}" TO {role}'))
+        views.check_view(conn, two)
+        conn.execute(text(f"DROP OWNED BY {role}; DROP ROLE {role}"))
+
+
+def test_the_owner_of_a_view_of_final_rows_may_read_what_is_final(
+    engine: Engine, unique: Unique
+) -> None:
+    """A build grants it: the view of the version before does not read that."""
+    one = revenue(name := unique("finals"))
+    two = replace(revenue(name, 2), finality=Finality(0, hides=True))
+    role = unique("owner")
+    with engine.begin() as conn:
+        move(conn, one)
+        conn.execute(text(f"CREATE ROLE {role}; GRANT CREATE ON SCHEMA public TO {role}"))
+        conn.execute(text(f"ALTER VIEW {name} OWNER TO {role}"))
+        build.create(conn, two)
+        views.check_view(conn, two)
+        conn.execute(text(f"REVOKE SELECT ON kappa_finality FROM {role}"))
+        with pytest.raises(ViewIncompatible, match="kappa_finality"):
+            views.check_view(conn, two)
+        conn.execute(text(f"DROP OWNED BY {role} CASCADE; DROP ROLE {role}"))
 
 
 def test_a_prepared_select_survives_a_move(engine: Engine, unique: Unique) -> None:

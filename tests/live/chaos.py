@@ -114,8 +114,8 @@ def act(settings: Settings, name: str, seconds: float, seed: int, told: Path) ->
             if "is retired" in error.message:
                 retired.add(version)
             unclear = isinstance(error, DatabaseUnavailable) or type(error) is TableError
-            name = type(error).__name__
-            _tell(told, what, f"{name}: {error} !" if unclear else name)
+            kind = type(error).__name__
+            _tell(told, what, f"{kind}: {error} !" if unclear else kind)
         except BaseException as error:  # a bug; told, so that it is seen
             _tell(told, what, f"{error!r} !")
             raise

@@ -49,14 +49,13 @@ class Reader(threading.Thread):
         self._stopping = stop
 
     def run(self) -> None:
-        with psycopg.connect(self._url, autocommit=True) as connection:
-            reached: dict[int, int] = {}
-            while not self._stopping.wait(PAUSE_S):
-                try:
+        reached: dict[int, int] = {}
+        try:
+            with psycopg.connect(self._url, autocommit=True) as connection:
+                while not self._stopping.wait(PAUSE_S):
                     self._read(connection, reached)
-                except psycopg.Error as error:
-                    self.seen.errors.append(f"{type(error).__name__}: {error}")
-                    return
+        except psycopg.Error as error:
+            self.seen.errors.append(f"{type(error).__name__}: {error}")
 
     def _read(
         self, connection: psycopg.Connection[tuple[int, ...]], reached: dict[int, int]

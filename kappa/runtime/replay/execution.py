@@ -163,12 +163,13 @@ def outlasted(plan: Plan, seconds: float) -> tuple[str, ...]:
 def begin(connection: Connection, plan: Plan) -> None:
     """Makes the version, or goes on with it, and registers the partitions it does not know."""
     name, version = plan.assembly.name, plan.assembly.version
+    if plan.state is State.DRAINING:  # since a promote that was cut short, perhaps
+        drain.expire(connection, name, version, by=timeline.who())
+    records.share(connection, name)
     if plan.state is None:
         _create(connection, plan)
     elif plan.state is State.FAILED:
         records.resume(connection, name, version)
-    elif plan.state is State.DRAINING:  # since a promote that was cut short, perhaps
-        drain.expire(connection, name, version, by=timeline.who())
     if plan.state is not None and plan.overridden:
         records.add_overrides(connection, name, version, plan.overridden)
     _register(connection, plan)
