@@ -58,6 +58,19 @@ def create(conn: Connection, layout: Layout) -> None:
         state.add_keys(conn, layout)
 
 
+def check_names(conn: Connection, layout: Layout) -> None:
+    """Passes if `create` would find its names free, or its own tables.
+
+    Raises:
+        NameTaken: a relation that is not kappa's has a table's name.
+    """
+    _is_there(conn, layout.table, building_columns(layout))
+    if layout.late is not None and layout.late_table is not None:
+        _is_there(conn, layout.late_table, layout.late)
+    for side in layout.sides:
+        _is_there(conn, layout.side_table(side), side.columns)
+
+
 def finish(conn: Connection, layout: Layout, remerge: Remerge | None = None) -> int:
     """Merges parts, makes the keys, updates statistics; returns the number of rows.
 
@@ -111,15 +124,27 @@ def drop(
 
 def _create(conn: Connection, name: str, columns: tuple[Column, ...]) -> bool:
     """Creates the table if there is none; returns whether there was none."""
+    there = _is_there(conn, name, columns)
+    if not there:
+        conn.execute(CreateTable(relation(name, columns)))
+    return not there
+
+
+def _is_there(conn: Connection, name: str, columns: tuple[Column, ...]) -> bool:
+    """Whether there is such a table.
+
+    Raises:
+        NameTaken: something else has its name.
+    """
     found = catalog.find(conn, name)
     if found is None:
-        conn.execute(CreateTable(relation(name, columns)))
-    elif found.kind is not RelationKind.TABLE or not _has_shape(found, columns):
+        return False
+    if found.kind is not RelationKind.TABLE or not _has_shape(found, columns):
         raise NameTaken(
             f"a relation {name!r} exists and is not the table kappa would make",
             hint="rename it, or drop it if nothing needs it",
         )
-    return found is None
+    return True
 
 
 def _has_shape(found: Relation, columns: tuple[Column, ...]) -> bool:

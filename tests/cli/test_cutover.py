@@ -7,9 +7,11 @@ from pathlib import Path
 
 import psycopg
 import pytest
+from confluent_kafka import TopicPartition
+from confluent_kafka.admin import AdminClient
 
 from kappa.config import Settings
-from tests.conftest import Finished
+from tests.conftest import Finished, Stack
 from tests.orders import EXTENDED, Shop, open_shop, orders, publish
 
 Kappa = Callable[..., Finished]
@@ -110,6 +112,22 @@ def test_other_code_goes_on_only_once_it_is_accepted(
     shown = ok(kappa("versions", "show", name, "1", "--json")).json
     assert shown["accepted"][0]["reason"] == "a constant"
     assert shown["accepted"][0]["before"] == done["before"]
+
+
+def test_a_dry_run_lists_every_refusal(
+    kappa: Kappa, shop: Shop, stack: Stack, database: str
+) -> None:
+    admin = AdminClient({"bootstrap.servers": stack.bootstrap_servers})
+    for future in admin.delete_records([TopicPartition(shop.topic, 0, 5)]).values():
+        future.result()
+    with psycopg.connect(database) as connection:
+        connection.execute(f"CREATE TABLE {shop.processor}__v1 (id bigint)")
+    dry = kappa("replay", shop.processor, "--version", "1", "--dry-run", "--json")
+    assert dry.code == 4
+    assert sorted(one["error"] for one in dry.json["plan"]["refusals"]) == [
+        "HistoryTruncated",
+        "NameTaken",
+    ]
 
 
 def test_what_is_dropped_is_asked_for_first(kappa: Kappa, shop: Shop, database: str) -> None:

@@ -16,5 +16,6 @@ def test_one_version_serves_and_nothing_is_half_done(tmp_path: Path) -> None:
     assert report.breaks == [], report.render()
     for what in ("replay", "promote", "rollback", "retire"):
         assert report.done[what] > 0, report.render()
+    assert "UnknownProcessor" not in report.refused, report.render()
     assert report.looks > 0
     assert report.swaps > 0

@@ -19,11 +19,14 @@ from kappa.config import require_kafka, require_postgres
 from kappa.errors import (
     BrokerUnavailable,
     DatabaseUnavailable,
+    Deadlock,
     Fenced,
     IllegalTransition,
     KappaError,
+    LockTimeout,
     RegistryUnavailable,
     TopicRecreated,
+    UnknownSchema,
     WorkerDied,
 )
 from kappa.failpoints import reach
@@ -107,8 +110,11 @@ def execute(
 _NO_FAULT_OF_THE_BUILD = (
     BrokerUnavailable,
     DatabaseUnavailable,
+    Deadlock,
     Fenced,
+    LockTimeout,
     RegistryUnavailable,
+    UnknownSchema,
     WorkerDied,
 )
 """After these the build is where it was, and goes on when it is run again."""

@@ -20,6 +20,7 @@ from kappa.runtime.replay.execution import (
     Finished,
     begin,
     check_history_after,
+    failing,
     finish,
     outlasted,
     owner,
@@ -63,15 +64,16 @@ def join(
             begin(connection, plan)
         shared = _Shared(plan, engine, Rhythm(batch_size, CHECKPOINT_AFTER_S, rate_limit), listener)
         group = f"kappa.{plan.assembly.name}.v{plan.assembly.version}.build"
-        with Membership(require_kafka(plan.settings), group, plan.assembly.topic) as membership:
-            while shared.left():
-                held = membership.take()
-                shared.work(membership, held)
-                membership.released(held)
-                membership.wait(held, _LOOK_S)
-        check_history_after(plan)
-        seconds = time.monotonic() - began
-        state, rows = finish(engine, plan, seconds)
+        with failing(engine, plan):
+            with Membership(require_kafka(plan.settings), group, plan.assembly.topic) as membership:
+                while shared.left():
+                    held = membership.take()
+                    shared.work(membership, held)
+                    membership.released(held)
+                    membership.wait(held, _LOOK_S)
+            check_history_after(plan)
+            seconds = time.monotonic() - began
+            state, rows = finish(engine, plan, seconds)
     finally:
         engine.dispose()
     seconds = time.monotonic() - began

@@ -15,7 +15,7 @@ from kappa.registry.topic import TopicRegistry
 from kappa.runtime.assembly import Assembly, assemble, registry_of
 from kappa.runtime.checks import check_partitions, check_positions, unread
 from kappa.runtime.outputs.registration import check_outputs, require_original
-from kappa.tables import progress
+from kappa.tables import build, progress
 from kappa.tables.bookkeeping import require_current
 from kappa.tables.engine import connect
 from kappa.tables.progress import PartitionProgress
@@ -102,6 +102,7 @@ def examine(
     """
     loaded = plugins.load(plugins.find(name, version))
     registry = registry_of(settings)
+    judge = _Judge()
     engine = connect(require_postgres(settings))
     try:
         with engine.connect() as connection:
@@ -111,9 +112,10 @@ def examine(
             # After the positions: whoever else reads may move them past what is seen here.
             history = topic_history(require_kafka(settings), loaded.declaration.source.topic)
             assembly = assemble(loaded, registry, record.reader_schema_id if record else None)
+            if record is None:
+                judge.passes(partial(build.check_names, connection, assembly.layout))
     finally:
         engine.dispose()
-    judge = _Judge()
     overridden = judge.overridden(
         partial(
             require_complete,
