@@ -11,8 +11,9 @@ from pathlib import Path
 import psycopg
 
 from bench import orders, pinned, servers, topic
-from bench.catch_up import CATCH_UP, SCALED
+from bench.catch_up import SCALED, Scaled
 from bench.following import following, workers_of
+from kappa.config import KafkaSettings
 
 RECORDS = 4_000_000
 LEAST_TIMES = 1.5
@@ -42,6 +43,14 @@ class Caught:
 
 
 @dataclass(frozen=True)
+class Job:
+    """One job caught up on by each number of workers."""
+
+    title: str
+    caught: tuple[Caught, ...]
+
+
+@dataclass(frozen=True)
 class Report:
     """All in one run.
 
@@ -53,7 +62,7 @@ class Report:
 
     cores: int
     load: float
-    caught: tuple[Caught, ...]
+    jobs: tuple[Job, ...]
     unmeasured: tuple[int, ...]
 
 
@@ -65,28 +74,44 @@ def measure(records: int) -> Report:
     """
     load = os.getloadavg()[0]
     cores = sorted(os.sched_getaffinity(0))
-    numbers = [number for number in SCALED if number <= len(cores)]
     with servers.running() as (kafka, server_url):
-        topic.renew(kafka, CATCH_UP)
-        with servers.fresh_database(server_url, "kappa_bench_scaling") as url:
-            environment = pinned.environment(kafka.bootstrap_servers, url, orders.COUNT)
-            servers.kappa("db", "upgrade", environment=environment)
-            for number in numbers:
-                for command in ("replay", "promote"):
-                    servers.kappa(command, SCALED[number].name, environment=environment)
-            topic.publish(kafka, CATCH_UP, CATCH_UP.name, CATCH_UP.chunks(records))
-            end = topic.held(kafka, CATCH_UP.name) or 0
-            caught = [_caught(number, end, url, cores, environment) for number in numbers]
-            _check(url, numbers, end)
-        topic.delete(kafka, CATCH_UP.name)
-    unmeasured = tuple(number for number in SCALED if number not in numbers)
-    return Report(len(cores), load, tuple(caught), unmeasured)
+        jobs = tuple(_job(kafka, server_url, scaled, records, cores) for scaled in SCALED)
+    numbers = sorted({number for scaled in SCALED for number in scaled.by})
+    unmeasured = tuple(number for number in numbers if number > len(cores))
+    return Report(len(cores), load, jobs, unmeasured)
+
+
+def _job(
+    kafka: KafkaSettings, server_url: str, scaled: Scaled, records: int, cores: list[int]
+) -> Job:
+    stream = scaled.stream
+    numbers = [number for number in scaled.by if number <= len(cores)]
+    topic.renew(kafka, stream)
+    with servers.fresh_database(server_url, "kappa_bench_scaling") as url:
+        environment = pinned.environment(kafka.bootstrap_servers, url, orders.COUNT)
+        servers.kappa("db", "upgrade", environment=environment)
+        for number in numbers:
+            for command in ("replay", "promote"):
+                servers.kappa(command, scaled.by[number].name, environment=environment)
+        topic.publish(kafka, stream, stream.name, stream.chunks(records))
+        end = topic.held(kafka, stream.name) or 0
+        caught = tuple(
+            _caught(scaled.by[number].name, number, end, url, cores, environment)
+            for number in numbers
+        )
+        _check(url, scaled, numbers, end)
+    topic.delete(kafka, stream.name)
+    return Job(scaled.title, caught)
 
 
 def _caught(
-    workers: int, end: int, url: str, cores: list[int], environment: Mapping[str, str]
+    name: str,
+    workers: int,
+    end: int,
+    url: str,
+    cores: list[int],
+    environment: Mapping[str, str],
 ) -> Caught:
-    name = SCALED[workers].name
     with (
         psycopg.connect(url, autocommit=True) as watch,
         following(name, "--workers", str(workers), environment=environment),
@@ -123,40 +148,49 @@ def _committed(watch: psycopg.Connection, name: str) -> int:
     return int(offsets)
 
 
-def _check(url: str, numbers: list[int], records: int) -> None:
-    """Whether every record was counted once, and alike by any number of workers."""
-    alone = SCALED[1].name
+def _check(url: str, scaled: Scaled, numbers: list[int], records: int) -> None:
+    """Whether any number of workers left the same rows, and each record was counted once."""
+    alone = scaled.by[1].name
+    counted = scaled.counted or f"{records}"
     with psycopg.connect(url) as connection:
         for number in numbers:
-            name = SCALED[number].name
-            ((counted, other),) = connection.execute(
-                f"SELECT (SELECT sum(orders) FROM {name}),"
-                f" (SELECT count(*) FROM (TABLE {name} EXCEPT TABLE {alone}) AS other)"
+            name = scaled.by[number].name
+            ((rows, made_of, other),) = connection.execute(
+                f"SELECT (SELECT count(*) FROM {name}), (SELECT {counted} FROM {name} LIMIT 1),"
+                f" (SELECT count(*) FROM ((TABLE {name} EXCEPT TABLE {alone})"
+                f"  UNION ALL (TABLE {alone} EXCEPT TABLE {name})) AS other)"
             ).fetchall()
-            if (counted, other) != (records, 0):
-                raise Wrong(f"{name} counts {counted} of {records} orders, {other} rows differ")
+            if not rows or (made_of, other) != (records, 0):
+                raise Wrong(f"{name} counts {made_of} of {records} records, {other} rows differ")
 
 
 def render(report: Report) -> str:
     """The report for people."""
-    alone = report.caught[0].rate
-    return "\n".join(
-        [
+    lines = []
+    for job in report.jobs:
+        alone = job.caught[0].rate
+        lines += [
+            job.title,
             f"{'workers':>7}{'records':>12}{'seconds':>9}{'records/s':>12}{'times':>8}",
             *(
                 f"{c.workers:7}{c.records:12,}{c.seconds:9.2f}{c.rate:12,.0f}{c.rate / alone:8.2f}"
-                for c in report.caught
+                for c in job.caught
             ),
             *(
                 f"{number:7}  not measured: the machine has {report.cores} cores"
                 for number in report.unmeasured
             ),
             "",
-            f"Two workers are to be {LEAST_TIMES} times as fast as one. Each is on a core of its"
-            " own, but Kafka,",
-            f"PostgreSQL and this process share those {report.cores} cores with them. Every number"
-            " of workers left the same rows.",
-            f"The machine's load was {report.load:.1f} at the start and must be near zero for rates"
-            " that mean something.",
+        ]
+    return "\n".join(
+        [
+            *lines,
+            f"Two workers are to be {LEAST_TIMES} times as fast as one where the work is theirs."
+            " Each is on a core of",
+            f"its own, but Kafka, PostgreSQL and this process share those {report.cores} cores with"
+            " them. Every number of",
+            "workers left the same rows. The machine's load was"
+            f" {report.load:.1f} at the start and must be near zero for",
+            "rates that mean something.",
         ]
     )

@@ -138,7 +138,8 @@ def test_the_processors_are_announced_where_the_children_look() -> None:
         name, _, version = entry.name.rpartition(".v")
         load(Plugin(name, int(version), entry.value, "kappa-bench", "0"))
         loaded.add(name)
-    others = [visits.Returns, ticks.latest, catch_up.followed, *catch_up.SCALED.values()]
+    scaled = [each for job in catch_up.SCALED for each in job.by.values()]
+    others = [visits.Returns, ticks.latest, catch_up.followed, *scaled]
     assert loaded == {each.name for each in [*JOBS.values(), *others]}
 
 
