@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from threading import Thread
 
 import pytest
+from alembic import command
 from alembic.autogenerate import compare_metadata
 from alembic.migration import MigrationContext
 from sqlalchemy import Engine, text
@@ -13,6 +14,8 @@ from sqlalchemy import Engine, text
 from kappa.errors import MigrationNeeded
 from kappa.tables import bookkeeping, cutover, migrate
 from kappa.tables.engine import connect
+from kappa.versions import timeline
+from kappa.versions.lifecycle import State
 
 
 @pytest.fixture
@@ -46,6 +49,24 @@ def test_upgrading_again_does_nothing(fresh: Engine) -> None:
     with fresh.connect() as conn:
         bookkeeping.require_current(conn)
         assert migrate.pending(conn) == ()
+
+
+def test_versions_from_before_the_timeline_have_one_since(fresh: Engine) -> None:
+    with fresh.begin() as conn:
+        config = migrate._config()
+        config.attributes["connection"] = conn
+        command.upgrade(config, "0003")
+        conn.execute(text("INSERT INTO kappa_processor (name) VALUES ('old')"))
+        conn.execute(
+            text(
+                "INSERT INTO kappa_version (processor, version, state, fingerprint, declaration)"
+                " VALUES ('old', 1, 'standby', 'f', '{}')"
+            )
+        )
+    migrate.upgrade(fresh)
+    with fresh.connect() as conn:
+        (step,) = timeline.read(conn, "old")
+    assert (step.from_state, step.to_state, step.offsets) == (None, State.STANDBY, ())
 
 
 def test_upgrades_at_once_are_safe(fresh: Engine) -> None:
