@@ -26,8 +26,6 @@ from kappa.telemetry.server import TelemetryServer
 
 DEFAULT_MAX_BATCH = 100_000
 DEFAULT_MAX_DELAY_MS = 50
-_BEHIND_TIMES = 10
-"""How much longer checkpoints may take while there is a backlog: fewer of them, sooner over."""
 _ALIVE_S = 30.0
 """Without a turn of the supervisor's loop, before it no longer counts as alive."""
 
@@ -52,15 +50,13 @@ def run(
         names: the processors; none means all.
         workers: processes for each version on this host.
         max_batch: records between two checkpoints, at most.
-        max_delay_ms: how long a record waits for others before it is committed, at most; ten
-            times that where it has waited in a backlog already.
+        max_delay_ms: how long a record waits for others before it is committed, at most.
         http: the address for metrics and health, ``host:port``; None for none.
 
     Raises:
         KappaError: nothing can be followed, for reasons that do not pass by waiting.
     """
-    delay_s = max_delay_ms / 1000
-    rhythm = Rhythm(max_batch, delay_s, behind_s=delay_s * _BEHIND_TIMES)
+    rhythm = Rhythm(max_batch, max_delay_ms / 1000)
     configure_logs(settings.telemetry.log_form, settings.telemetry.log_level)
     require_kafka(settings)
     metrics = Metrics()

@@ -7,9 +7,6 @@ from dataclasses import dataclass
 from kappa.config import Settings
 from kappa.tables.layout import Layout
 
-BEHIND_BYTES = 1024 * 1024
-"""Fetched and not folded yet: more than what arrives while a checkpoint is committed."""
-
 
 @dataclass(frozen=True)
 class Rhythm:
@@ -18,8 +15,6 @@ class Rhythm:
     Attributes:
         batch_size: records, at most.
         delay_s: a checkpoint is due so long after the first record it holds, at the latest.
-        behind_s: the same while so much waits to be read that a delay is no longer what decides
-            when a record becomes visible; ``delay_s`` if None.
         rate_limit: records per second, on average at most; None for as fast as it goes.
         batch_bytes: decompressed bytes of records, about, at most.
     """
@@ -28,13 +23,6 @@ class Rhythm:
     delay_s: float
     rate_limit: float | None = None
     batch_bytes: int = 256 * 1024 * 1024
-    behind_s: float | None = None
-
-    def due_s(self, waiting_bytes: int) -> float:
-        """How long a checkpoint may hold its first record, with so much waiting to be read."""
-        if self.behind_s is None or waiting_bytes < BEHIND_BYTES:
-            return self.delay_s
-        return self.behind_s
 
 
 @dataclass(frozen=True)

@@ -209,15 +209,8 @@ class Tenure:
             self._since >= rhythm.batch_size
             or self._bytes >= rhythm.batch_bytes
             or self._fold.full
-            or self._is_over(rhythm)
+            or (self._first is not None and time.monotonic() - self._first >= rhythm.delay_s)
         )
-
-    def _is_over(self, rhythm: Rhythm) -> bool:
-        """Whether the first record of the checkpoint has waited for long enough."""
-        if self._first is None:
-            return False
-        waited = time.monotonic() - self._first
-        return waited >= rhythm.delay_s and waited >= rhythm.due_s(self._reader.buffered_bytes)
 
     def _checkpoint(self, committer: ThreadPoolExecutor) -> None:
         self._since, self._bytes, self._first = 0, 0, None
