@@ -53,7 +53,7 @@ demo: $(VENV)/.demo
 	$(BIN)/python processors/demo.py $(if $(KEEP),--keep)
 
 test: check $(VENV)/.demo
-	$(BIN)/python -m pytest -n 3 --dist loadfile --no-loadscope-reorder $(PYTEST)
+	$(BIN)/python -m pytest -n 2 --dist loadfile $(PYTEST)
 
 check: setup
 	$(BIN)/ruff check .

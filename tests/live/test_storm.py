@@ -34,7 +34,7 @@ def test_processes_join_and_leave_one_upon_the_other(scene: Callable[..., Scene]
         leave(run, killed=False)
     here.publish(160)
     check(here)
-    assert here.history.takeovers > ROUNDS
+    assert here.history.takeovers > MOST
     assert steady.running
 
 
