@@ -114,14 +114,15 @@ def _against(
     options: Options,
 ) -> tuple[KappaError | None, KappaError | None]:
     try:
-        _check_state(record)
-        former = None
-        if move.from_version is not None:
-            former = records.require(conn, move.processor, move.from_version)
-            if options.require_diff:
-                _check_diff(conn, former, record)
-        serving = None if former is None else former.layout
-        views.check_view(conn, record.layout, serving, recreate=options.recreate)
+        with conn.begin_nested():  # a table may be gone: what follows is still to be asked
+            _check_state(record)
+            former = None
+            if move.from_version is not None:
+                former = records.require(conn, move.processor, move.from_version)
+                if options.require_diff:
+                    _check_diff(conn, former, record)
+            serving = None if former is None else former.layout
+            views.check_view(conn, record.layout, serving, recreate=options.recreate)
     except KappaError as error:
         return error, None
     try:

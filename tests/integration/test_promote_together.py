@@ -16,6 +16,7 @@ from kappa.errors import (
     KappaError,
     NotCaughtUp,
     OldSnapshot,
+    RelationGone,
     SourceDropped,
 )
 from kappa.tables import progress, sink, snapshots
@@ -257,3 +258,14 @@ def test_a_version_that_is_final_less_far_is_behind(engine: Engine, unique: Uniq
         raised = "UPDATE kappa_finality SET final_through = :t WHERE processor = :n AND version = 2"
         conn.execute(text(raised), {"n": name, "t": "2024-01-01 12:00+00"})
     assert promote(engine, {name: 2}, who="test").changed
+
+
+def test_a_plan_for_a_version_whose_table_is_gone_says_that(
+    engine: Engine, pair: tuple[str, str]
+) -> None:
+    """As if it were retired between two looks."""
+    with engine.begin() as conn:
+        conn.execute(text(f"DROP TABLE {pair[0]}__v2"))
+    (plan,) = examine(engine, {pair[0]: 2}, Options())
+    assert isinstance(plan.refusal, RelationGone)
+    assert plan.dependents == ()
