@@ -2,18 +2,15 @@
 
 from __future__ import annotations
 
-from kappa.config import Settings, require_postgres
+from kappa.config import Settings
 from kappa.errors import UnknownVersion, VersionsDiffer
 from kappa.operations.amounts import percent
-from kappa.tables.bookkeeping import require_current
-from kappa.tables.engine import connect
+from kappa.operations.database import database
 from kappa.versions import records, timeline
 from kappa.versions.comparisons import Allowance, Comparison, OutputDifference, compare
-from kappa.versions.lifecycle import State
+from kappa.versions.lifecycle import BUILT
 
 __all__ = ["Allowance", "Comparison", "OutputDifference", "diff", "require_accepted"]
-
-_BUILT = frozenset({State.READY, State.SERVING, State.DRAINING, State.STANDBY})
 
 
 def diff(
@@ -35,13 +32,11 @@ def diff(
         UnknownVersion: there are no two such versions.
         KappaError: see kappa.versions.comparisons.compare.
     """
-    engine = connect(require_postgres(settings))
-    try:
+    with database(settings) as engine:
         with engine.connect() as connection:
-            require_current(connection)
             known = records.list_versions(connection, name)
             owner = records.find_processor(connection, name)
-        built = [record.version for record in known if record.state in _BUILT]
+        built = [record.version for record in known if record.state in BUILT]
         serving = None if owner is None else owner.active_version
         before, after = chosen(name, built, serving, from_version, to_version)
         return compare(
@@ -54,8 +49,6 @@ def diff(
             most_samples=most_samples,
             timeout_s=timeout_s,
         )
-    finally:
-        engine.dispose()
 
 
 def chosen(

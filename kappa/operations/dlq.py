@@ -2,17 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 from sqlalchemy import Connection
 
-from kappa.config import Settings, require_postgres
+from kappa.config import Settings
 from kappa.errors import ConfigError, UnknownLetter, UnknownVersion
+from kappa.operations.database import database, reading
 from kappa.tables import letters
-from kappa.tables.bookkeeping import require_current
-from kappa.tables.engine import connect
 from kappa.tables.letters import Choice, Place, Tally
 from kappa.tables.letters import Letter as Letter
 from kappa.versions import records
@@ -92,30 +90,13 @@ def drop(
     Raises:
         UnknownLetter: there is none at a place that was named.
     """
-    engine = connect(require_postgres(settings))
-    try:
-        with engine.begin() as connection:
-            require_current(connection)
-            number = version_of(connection, name, version).version
-            named = [place_of(place) for place in places] or None
-            if named:
-                find(connection, name, number, named)
-            choice = Choice(places=named, error_class=error_class)
-            return DroppedLetters(name, number, letters.drop(connection, name, number, choice))
-    finally:
-        engine.dispose()
-
-
-@contextmanager
-def reading(settings: Settings) -> Iterator[Connection]:
-    """A connection to a database that has kappa's own tables."""
-    engine = connect(require_postgres(settings))
-    try:
-        with engine.connect() as connection:
-            require_current(connection)
-            yield connection
-    finally:
-        engine.dispose()
+    with database(settings) as engine, engine.begin() as connection:
+        number = version_of(connection, name, version).version
+        named = [place_of(place) for place in places] or None
+        if named:
+            find(connection, name, number, named)
+        choice = Choice(places=named, error_class=error_class)
+        return DroppedLetters(name, number, letters.drop(connection, name, number, choice))
 
 
 def version_of(connection: Connection, name: str, version: int | None) -> VersionRecord:

@@ -8,7 +8,8 @@ from dataclasses import dataclass
 
 from kappa import plugins
 from kappa.config import Settings
-from kappa.operations.dlq import reading, version_of
+from kappa.operations.database import reading
+from kappa.operations.dlq import version_of
 from kappa.runtime.assembly import assemble, registry_of
 from kappa.runtime.worker.recheck import Recheck
 from kappa.tables import letters

@@ -14,7 +14,8 @@ from typing import Any
 
 from kappa.config import Settings
 from kappa.errors import ConfigError
-from kappa.operations.dlq import reading, version_of
+from kappa.operations.database import reading
+from kappa.operations.dlq import version_of
 from kappa.tables import letters
 from kappa.tables.letters import Choice, Letter
 

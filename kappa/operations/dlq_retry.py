@@ -12,7 +12,8 @@ from kappa.errors import CompactedTopic, IllegalTransition, NotRetryable, TopicR
 from kappa.log.copies import HEADER, header_value
 from kappa.log.history import topic_history
 from kappa.log.publish import Placed, Producer
-from kappa.operations.dlq import find, place_of, reading, version_of
+from kappa.operations.database import reading
+from kappa.operations.dlq import find, place_of, version_of
 from kappa.tables import letters, progress
 from kappa.tables.letters import Choice, Letter
 from kappa.versions.lifecycle import State

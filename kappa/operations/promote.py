@@ -2,16 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
 from sqlalchemy import Engine
 
-from kappa.config import Settings, require_postgres
+from kappa.config import Settings
 from kappa.errors import UnknownVersion
-from kappa.tables.bookkeeping import require_current
-from kappa.tables.engine import connect
+from kappa.operations.database import database
 from kappa.versions import records, timeline
 from kappa.versions.deployment import Action, Moved, Options
 from kappa.versions.lifecycle import State
@@ -109,7 +107,7 @@ def promote(
     Raises:
         KappaError: see kappa.versions.promote.promote.
     """
-    with _engine(settings) as engine:
+    with database(settings) as engine:
         chosen = _chosen(engine, versions)
         done = swap(
             engine,
@@ -133,7 +131,7 @@ def plan(
     Raises:
         UnknownVersion: a version was never built.
     """
-    with _engine(settings) as engine:
+    with database(settings) as engine:
         found = examine(engine, _chosen(engine, versions), options)
     return tuple(_planned(one) for one in found)
 
@@ -153,7 +151,7 @@ def rollback(
         IllegalTransition: nothing served before, or it is retired.
         KappaError: see kappa.versions.promote.promote.
     """
-    with _engine(settings) as engine:
+    with database(settings) as engine:
         with engine.connect() as connection:
             chosen = {name: former(connection, name) for name in names}
         done = swap(
@@ -166,17 +164,6 @@ def rollback(
             listener=on_wait,
         )
     return _changed(done)
-
-
-@contextmanager
-def _engine(settings: Settings) -> Iterator[Engine]:
-    engine = connect(require_postgres(settings))
-    try:
-        with engine.connect() as connection:
-            require_current(connection)
-        yield engine
-    finally:
-        engine.dispose()
 
 
 def _chosen(engine: Engine, versions: Mapping[str, int | None]) -> dict[str, int]:

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from kappa.config import Settings, require_postgres
+from sqlalchemy import Engine
+
+from kappa.config import Settings
 from kappa.errors import UnknownVersion
-from kappa.tables.bookkeeping import require_current
-from kappa.tables.engine import connect
+from kappa.operations.database import database
 from kappa.versions import records, timeline
 from kappa.versions import retire as versions
-from kappa.versions.lifecycle import State
+from kappa.versions.lifecycle import UNBUILT
 
 
 @dataclass(frozen=True)
@@ -50,24 +51,22 @@ def abort(settings: Settings, name: str, version: int | None) -> RetiredVersion:
 
 
 def _drop(settings: Settings, name: str, version: int | None, force: bool | None) -> RetiredVersion:
-    engine = connect(require_postgres(settings))
-    try:
-        with engine.connect() as connection:
-            require_current(connection)
-            known = records.list_versions(connection, name)
-        who = timeline.who()
+    who = timeline.who()
+    with database(settings) as engine:
         if force is None:
-            done = versions.abort(engine, name, version or _unbuilt(name, known), who=who)
+            number = version or _unbuilt(engine, name)
+            done = versions.abort(engine, name, number, who=who)
         else:
             assert version is not None
             done = versions.retire(engine, name, version, who=who, force=force)
-    finally:
-        engine.dispose()
     return RetiredVersion(done.processor, done.version, done.state.value, done.changed, done.tables)
 
 
-def _unbuilt(name: str, known: tuple[records.VersionRecord, ...]) -> int:
-    found = [v.version for v in known if v.state in (State.BUILDING, State.FAILED)]
+def _unbuilt(engine: Engine, name: str) -> int:
+    """The only version that is being built."""
+    with engine.connect() as connection:
+        known = records.list_versions(connection, name)
+    found = [v.version for v in known if v.state in UNBUILT]
     if len(found) == 1:
         return found[0]
     raise UnknownVersion(

@@ -12,14 +12,13 @@ from types import FrameType
 
 from kappa.config import Settings, require_kafka, require_postgres
 from kappa.operations.background import Background
+from kappa.operations.database import reading
 from kappa.operations.measuring import Measuring
 from kappa.operations.observing import Logging, Showing, Together
 from kappa.operations.weighing import Weighing
 from kappa.runtime.live.installed import lacking
 from kappa.runtime.live.supervisor import Running, Supervisor
 from kappa.runtime.worker.job import Rhythm
-from kappa.tables.bookkeeping import require_current
-from kappa.tables.engine import connect
 from kappa.telemetry.logs import configure_logs, logger
 from kappa.telemetry.metrics import Metrics
 from kappa.telemetry.server import TelemetryServer
@@ -60,7 +59,7 @@ def run(
     configure_logs(settings.telemetry.log_form, settings.telemetry.log_level)
     require_kafka(settings)
     metrics = Metrics()
-    _tell_what_lacks(require_postgres(settings))
+    _tell_what_lacks(settings)
     with ExitStack() as stack:
         background = stack.enter_context(Background(require_postgres(settings)))
         observer = Together(
@@ -84,15 +83,10 @@ def run(
         supervisor.run(stopping)
 
 
-def _tell_what_lacks(postgres_url: str) -> None:
+def _tell_what_lacks(settings: Settings) -> None:
     """Which versions cannot be followed with the plugins that are installed."""
-    engine = connect(postgres_url)
-    try:
-        with engine.connect() as connection:
-            require_current(connection)
-            found = lacking(connection)
-    finally:
-        engine.dispose()
+    with reading(settings) as connection:
+        found = lacking(connection)
     for lack in found:
         _log.warning(lack.message, hint=lack.hint, state=lack.state.value)
 

@@ -10,12 +10,11 @@ from datetime import UTC, datetime
 
 from sqlalchemy import Connection
 
-from kappa.config import Settings, require_kafka, require_postgres
+from kappa.config import Settings, require_kafka
 from kappa.errors import UnknownTopic
 from kappa.log.history import topic_history
+from kappa.operations.database import reading
 from kappa.tables import finality, progress, state, workers
-from kappa.tables.bookkeeping import require_current
-from kappa.tables.engine import connect
 from kappa.tables.progress import PartitionProgress
 from kappa.tables.workers import Seen
 from kappa.versions import records
@@ -107,14 +106,9 @@ class _Found:
 
 def status(settings: Settings) -> tuple[VersionStatus, ...]:
     """Every version that is recorded, by processor and number."""
-    engine = connect(require_postgres(settings))
-    try:
-        with engine.connect() as connection:
-            require_current(connection)
-            active = {p.name: p.active_version for p in records.list_processors(connection)}
-            found = [_find(connection, record) for record in records.list_versions(connection)]
-    finally:
-        engine.dispose()
+    with reading(settings) as connection:
+        active = {p.name: p.active_version for p in records.list_processors(connection)}
+        found = [_find(connection, record) for record in records.list_versions(connection)]
     ends = _ends(settings, {row.topic for version in found for row in version.partitions})
     return tuple(
         _status(version, active[version.record.processor] == version.record.version, ends)

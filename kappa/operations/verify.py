@@ -5,12 +5,11 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from kappa.config import Settings, require_postgres
+from kappa.config import Settings
 from kappa.errors import NotRepeated, UnknownVersion
+from kappa.operations.database import database
 from kappa.runtime.replay.repeat import Repeated, Stood, look, repeat
 from kappa.runtime.worker.job import Report
-from kappa.tables.bookkeeping import require_current
-from kappa.tables.engine import connect
 from kappa.tables.publication import MAIN
 from kappa.versions import records
 
@@ -74,16 +73,14 @@ def verify(
 
     Raises:
         UnknownVersion: there is no such version.
-        KappaError: see kappa.runtime.repeat.repeat.
+        KappaError: see kappa.runtime.replay.repeat.repeat.
     """
 
     def listen(report: Report) -> None:
         on_progress(report.offsets)
 
-    engine = connect(require_postgres(settings))
-    try:
+    with database(settings) as engine:
         with engine.connect() as connection:
-            require_current(connection)
             owner = records.find_processor(connection, name)
         number = version or (None if owner is None else owner.active_version)
         if number is None:
@@ -91,8 +88,6 @@ def verify(
                 f"no version of {name!r} serves", hint=f"name one: kappa verify {name} --version 1"
             )
         stood = look(engine, name, number)
-    finally:
-        engine.dispose()
     again = repeat(
         settings,
         stood,

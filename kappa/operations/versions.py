@@ -2,19 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import Connection, Engine
-
-from kappa.config import Settings, require_postgres
+from kappa.config import Settings
 from kappa.errors import UnknownVersion
+from kappa.operations.database import database, reading
 from kappa.plugins import find, load
-from kappa.tables.bookkeeping import require_current
-from kappa.tables.engine import connect
 from kappa.versions import records, timeline
 from kappa.versions.identity import fingerprint
 from kappa.versions.timeline import Step
@@ -87,7 +82,7 @@ def list_steps(settings: Settings, name: str) -> tuple[TimelineStep, ...]:
     Raises:
         UnknownVersion: no version of it was ever begun.
     """
-    with _connection(settings) as (_, connection):
+    with reading(settings) as connection:
         steps = timeline.read(connection, name)
         if not steps and not records.list_versions(connection, name):
             raise UnknownVersion(
@@ -102,7 +97,7 @@ def show(settings: Settings, name: str, version: int) -> ShownVersion:
     Raises:
         UnknownVersion: it was never begun.
     """
-    with _connection(settings) as (_, connection):
+    with reading(settings) as connection:
         record = records.require(connection, name, version)
         steps = timeline.read(connection, name, version)
     return ShownVersion(
@@ -136,24 +131,11 @@ def accept(settings: Settings, name: str, version: int, reason: str) -> Accepted
     """
     loaded = load(find(name, version))
     now = fingerprint(name, version, loaded.plugin.object_path)
-    with _connection(settings) as (engine, connection):
-        record = records.require(connection, name, version)
-        connection.rollback()
-        if record.fingerprint != now:
-            with engine.begin() as writing:
-                records.accept(writing, name, version, now, reason=reason, who=timeline.who())
-    return Accepted(name, version, now, record.fingerprint, record.fingerprint != now)
-
-
-@contextmanager
-def _connection(settings: Settings) -> Iterator[tuple[Engine, Connection]]:
-    engine = connect(require_postgres(settings))
-    try:
-        with engine.connect() as connection:
-            require_current(connection)
-            yield engine, connection
-    finally:
-        engine.dispose()
+    with database(settings) as engine, engine.begin() as connection:
+        before = records.require(connection, name, version).fingerprint
+        if before != now:
+            records.accept(connection, name, version, now, reason=reason, who=timeline.who())
+    return Accepted(name, version, now, before, before != now)
 
 
 def _step(step: Step) -> TimelineStep:

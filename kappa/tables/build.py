@@ -158,7 +158,7 @@ def _describe(conn: Connection, layout: Layout) -> None:
     text = f"kappa: rows of {layout.processor} version {layout.version}"
     _run(conn, sql.SQL("COMMENT ON TABLE {} IS {}").format(table, text))
     _grant(conn, layout.table, layout.view_name)
-    if layout.finality is not None and layout.finality.hides:
+    if layout.hides:
         _grant(conn, finality.TABLE, layout.view_name)
 
 

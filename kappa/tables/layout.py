@@ -122,6 +122,11 @@ class Layout:
         return names.table_name(self.processor, self.version)
 
     @property
+    def hides(self) -> bool:
+        """Whether readers see a row only once it is final."""
+        return self.finality is not None and self.finality.hides
+
+    @property
     def late_table(self) -> str | None:
         return None if self.late is None else names.late_name(self.processor, self.version)
 

@@ -27,7 +27,7 @@ def select_view(layout: Layout) -> sa.Select[Any]:
     """
     shown = _shown(layout)
     selected = select_rows(layout)
-    if layout.finality is None or not layout.finality.hides:
+    if not layout.hides:
         return selected
     final_through = finality.through(layout.processor, layout.version)
     return selected.where(shown["window_end"] <= final_through)
@@ -137,9 +137,8 @@ class _View:
 
 def _views(layout: Layout) -> list[_View]:
     """The view of the rows and one for each side output, in the order of their names."""
-    is_final = layout.finality is not None and layout.finality.hides
     rows = select_view(layout)
-    views = [_View(layout.view_name, layout.processor, layout.table, rows, is_final)]
+    views = [_View(layout.view_name, layout.processor, layout.table, rows, layout.hides)]
     for side in layout.sides:
         name, table = layout.side_view_name(side), layout.side_table(side)
         views.append(_View(name, layout.processor, table, select_side(layout, side)))

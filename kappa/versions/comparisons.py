@@ -19,10 +19,8 @@ from kappa.tables.pairs import Retyped, pairs
 from kappa.versions import records
 from kappa.versions.caught_up import Position
 from kappa.versions.holding import Snapshot, at_same_offsets
-from kappa.versions.lifecycle import State
+from kappa.versions.lifecycle import BUILT
 from kappa.versions.records import VersionRecord
-
-_NOT_BUILT = frozenset({State.BUILDING, State.FAILED, State.RETIRED})
 
 
 @dataclass(frozen=True, slots=True)
@@ -231,7 +229,7 @@ def latest(
 
 def _built(conn: Connection, processor: str, version: int) -> VersionRecord:
     record = records.require(conn, processor, version)
-    if record.state in _NOT_BUILT:
+    if record.state not in BUILT:
         raise IllegalTransition(
             f"{processor} version {version} is {record.state.value} and cannot be compared",
             hint=f"kappa versions list {processor}",

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from enum import Enum
 from uuid import UUID, uuid4
@@ -47,6 +48,22 @@ class Options:
 
 
 @dataclass(frozen=True, slots=True)
+class Moved:
+    """What became of one move.
+
+    Attributes:
+        changed: False when the version was serving already.
+        offsets: the new version's positions at the swap; none where nothing changed.
+    """
+
+    processor: str
+    from_version: int | None
+    to_version: int
+    changed: bool
+    offsets: tuple[Position, ...]
+
+
+@dataclass(frozen=True, slots=True)
 class Deployment:
     """One promote or rollback, over all its attempts; its moves happen together or not at all.
 
@@ -62,18 +79,15 @@ class Deployment:
     options: Options = Options()
     id: UUID = field(default_factory=uuid4)
 
-
-@dataclass(frozen=True, slots=True)
-class Moved:
-    """What became of one move.
-
-    Attributes:
-        changed: False when the version was serving already.
-        offsets: the new version's positions at the swap; none where nothing changed.
-    """
-
-    processor: str
-    from_version: int | None
-    to_version: int
-    changed: bool
-    offsets: tuple[Position, ...]
+    def moved(self, offsets: Mapping[str, tuple[Position, ...]]) -> tuple[Moved, ...]:
+        """What became of every move, given the new positions of those processors that changed."""
+        return tuple(
+            Moved(
+                move.processor,
+                move.from_version,
+                move.to_version,
+                move.processor in offsets,
+                offsets.get(move.processor, ()),
+            )
+            for move in self.moves
+        )

@@ -18,7 +18,8 @@ from kappa.versions import records
 from kappa.versions.deployment import Move
 from kappa.versions.lifecycle import State
 from kappa.versions.records import is_version
-from kappa.versions.swap import lock_processor, raise_epochs
+from kappa.versions.standing import raise_epochs
+from kappa.versions.swap import lock_processor
 
 _LOCK_TIMEOUT_MS = 2_000
 """Workers hold the rows of a checkpoint for less; readers are not concerned."""

@@ -34,7 +34,8 @@ from kappa.tables import holds
 from kappa.tables.engine import set_lock_timeout
 from kappa.tables.progress import Partition
 from kappa.versions.caught_up import Position
-from kappa.versions.swap import lock_processor, raise_epochs, read_positions
+from kappa.versions.standing import raise_epochs, read_positions
+from kappa.versions.swap import lock_processor
 
 IDLE_S = 15.0
 """A version that has not moved for so long is read by nobody: the other one is not kept waiting."""

@@ -46,6 +46,12 @@ class State(Enum):
     """Its tables are dropped. Its number is never used again."""
 
 
+UNBUILT = frozenset({State.BUILDING, State.FAILED})
+"""Its tables have no keys yet: only a replay of it reads for it, or it is given up."""
+
+BUILT = frozenset({State.READY, State.SERVING, State.DRAINING, State.STANDBY})
+"""Its tables have keys, and it is kept up to date."""
+
 TRANSITIONS: dict[State, frozenset[State]] = {
     State.BUILDING: frozenset({State.READY, State.FAILED, State.RETIRED}),
     State.FAILED: frozenset({State.BUILDING, State.RETIRED}),

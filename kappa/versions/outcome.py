@@ -59,13 +59,4 @@ def _read(engine: Engine, deployment: Deployment) -> tuple[Moved, ...]:
             )
         )
         offsets = {row.processor: tuple(Position(**at) for at in row.offsets) for row in found}
-    return tuple(
-        Moved(
-            move.processor,
-            move.from_version,
-            move.to_version,
-            move.processor in offsets,
-            offsets.get(move.processor, ()),
-        )
-        for move in deployment.moves
-    )
+    return deployment.moved(offsets)

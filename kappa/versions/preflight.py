@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 
 from sqlalchemy import Connection
@@ -10,11 +9,10 @@ from sqlalchemy import Connection
 from kappa.errors import DiffMissing, IllegalTransition, KappaError, NotCaughtUp
 from kappa.tables import catalog, views
 from kappa.versions import comparisons, records
-from kappa.versions.caught_up import Position, check_caught_up
 from kappa.versions.deployment import Move, Options
-from kappa.versions.lifecycle import State, check_transition
+from kappa.versions.lifecycle import UNBUILT, State, check_transition
 from kappa.versions.records import VersionRecord
-from kappa.versions.swap import read_positions, read_served
+from kappa.versions.standing import Standing, standing
 
 _TAKES_OVER = frozenset({State.READY, State.STANDBY})
 
@@ -70,16 +68,14 @@ def examine(conn: Connection, processor: str, version: int, options: Options) ->
     move = Move(processor, None if owner is None else owner.active_version, version)
     if move.from_version == version:
         return Examined(move, record.state, False, (), (), (), None, None)
-    blue = () if move.from_version is None else read_positions(conn, processor, move.from_version)
-    green = read_positions(conn, processor, version)
-    served = read_served(conn, processor)
-    refusal, behind = _against(conn, record, move, (blue, green, served), options)
+    stand = standing(conn, move)
+    refusal, behind = _against(conn, record, stand, options)
     named = views.view_names(record.layout)
     return Examined(
         move=move,
         state=record.state,
         changes=True,
-        lags=_lags(blue, green, served),
+        lags=_lags(stand),
         statements=() if refusal is not None else views.statements(conn, record.layout),
         dependents=tuple(one for name in named for one in catalog.dependents(conn, name)),
         refusal=refusal,
@@ -89,18 +85,8 @@ def examine(conn: Connection, processor: str, version: int, options: Options) ->
 
 def is_caught_up(conn: Connection, move: Move, options: Options) -> bool:
     """Whether the new version is at or past the old one, and past all that was ever served."""
-    former = (
-        () if move.from_version is None else read_positions(conn, move.processor, move.from_version)
-    )
     try:
-        check_caught_up(
-            move.processor,
-            move.to_version,
-            former,
-            read_positions(conn, move.processor, move.to_version),
-            read_served(conn, move.processor),
-            options.dropped_sources,
-        )
+        standing(conn, move).check(options.dropped_sources)
     except NotCaughtUp:
         return False
     return True
@@ -109,16 +95,15 @@ def is_caught_up(conn: Connection, move: Move, options: Options) -> bool:
 def _against(
     conn: Connection,
     record: VersionRecord,
-    move: Move,
-    positions: tuple[Sequence[Position], Sequence[Position], Sequence[Position]],
+    stand: Standing,
     options: Options,
 ) -> tuple[KappaError | None, KappaError | None]:
     try:
         with conn.begin_nested():  # a table may be gone: what follows is still to be asked
             _check_state(record)
             former = None
-            if move.from_version is not None:
-                former = records.require(conn, move.processor, move.from_version)
+            if stand.move.from_version is not None:
+                former = records.require(conn, record.processor, stand.move.from_version)
                 if options.require_diff:
                     _check_diff(conn, former, record)
             serving = None if former is None else former.layout
@@ -126,7 +111,7 @@ def _against(
     except KappaError as error:
         return error, None
     try:
-        check_caught_up(move.processor, move.to_version, *positions, options.dropped_sources)
+        stand.check(options.dropped_sources)
     except NotCaughtUp as error:
         return None, error
     except KappaError as error:
@@ -136,7 +121,7 @@ def _against(
 
 def _check_state(record: VersionRecord) -> None:
     name, version = record.processor, record.version
-    if record.state in (State.BUILDING, State.FAILED):
+    if record.state in UNBUILT:
         raise IllegalTransition(
             f"{name} version {version} is {record.state.value}, not ready",
             hint=f"kappa replay {name} --version {version}",
@@ -164,12 +149,10 @@ def _check_diff(conn: Connection, former: VersionRecord, record: VersionRecord) 
     )
 
 
-def _lags(
-    blue: Sequence[Position], green: Sequence[Position], served: Sequence[Position]
-) -> tuple[Lag, ...]:
+def _lags(stand: Standing) -> tuple[Lag, ...]:
     by_place = [
         {(at.topic, at.partition): at.next_offset for at in positions}
-        for positions in (blue, green, served)
+        for positions in (stand.blue, stand.green, stand.served)
     ]
     places = sorted(set().union(*by_place))
     return tuple(Lag(*place, *(known.get(place) for known in by_place)) for place in places)

@@ -33,7 +33,8 @@ from kappa.versions.drain import Drain
 from kappa.versions.old_readers import outlast
 from kappa.versions.outcome import settle
 from kappa.versions.preflight import Examined
-from kappa.versions.swap import read_positions, run
+from kappa.versions.standing import read_positions
+from kappa.versions.swap import run
 
 LOCK_TIMEOUT_MS = 50
 """While we wait for the view's lock, new readers queue behind us: for no longer than this."""
@@ -125,11 +126,7 @@ def promote(
         deployment_id or uuid4(),
     )
     if not any(one.changes for one in found):
-        moves = tuple(
-            Moved(one.move.processor, one.move.from_version, one.move.to_version, False, ())
-            for one in found
-        )
-        return Promoted(moves, None, 0, False)
+        return Promoted(deployment.moved({}), None, 0, False)
     return _Promotion(engine, deployment, persistence, listener).run()
 
 

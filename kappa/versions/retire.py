@@ -16,9 +16,10 @@ from kappa.tables import build, cutover
 from kappa.tables.bookkeeping import dead_letter, dirty_key, outbox
 from kappa.tables.engine import set_lock_timeout
 from kappa.versions import records, timeline
-from kappa.versions.lifecycle import State
+from kappa.versions.lifecycle import UNBUILT, State
 from kappa.versions.records import VersionRecord
-from kappa.versions.swap import lock_processor, raise_epochs
+from kappa.versions.standing import raise_epochs
+from kappa.versions.swap import lock_processor
 
 KEPT = timedelta(hours=24)
 """How long a version that has served is kept, so that a rollback can take it back."""
@@ -45,8 +46,6 @@ class Retired:
 
 Check = Callable[[Connection, VersionRecord], None]
 
-_UNBUILT = frozenset({State.BUILDING, State.FAILED})
-
 
 def retire(
     engine: Engine, processor: str, version: int, *, who: str, force: bool = False
@@ -64,7 +63,7 @@ def retire(
     """
 
     def check(conn: Connection, record: VersionRecord) -> None:
-        if record.state in _UNBUILT:
+        if record.state in UNBUILT:
             raise IllegalTransition(
                 f"{processor} version {version} is {record.state.value}",
                 hint=f"kappa abort {processor} --version {version}",
@@ -85,7 +84,7 @@ def abort(engine: Engine, processor: str, version: int, *, who: str) -> Retired:
     """
 
     def check(conn: Connection, record: VersionRecord) -> None:
-        if record.state not in {*_UNBUILT, State.RETIRED}:
+        if record.state not in {*UNBUILT, State.RETIRED}:
             raise IllegalTransition(
                 f"{processor} version {version} is {record.state.value}, not being built",
                 hint=f"kappa retire {processor} --version {version}",

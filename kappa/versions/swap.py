@@ -22,11 +22,12 @@ from kappa.tables import bookkeeping, finality, handover, views
 from kappa.tables.engine import set_lock_timeout
 from kappa.tables.layout import Layout
 from kappa.versions import records
-from kappa.versions.caught_up import Position, check_caught_up
+from kappa.versions.caught_up import Position
 from kappa.versions.deployment import Deployment, Move, Moved
 from kappa.versions.lifecycle import State
+from kappa.versions.standing import Standing, raise_epochs, standing
 
-_processor, _offset = bookkeeping.processor, bookkeeping.offset
+_processor = bookkeeping.processor
 _served, _history = bookkeeping.served, bookkeeping.history
 
 
@@ -45,39 +46,24 @@ def run(conn: Connection, deployment: Deployment, *, backwards: bool = False) ->
     set_lock_timeout(conn, deployment.lock_timeout_ms)
     moves = [move for move in deployment.moves if not _is_done(conn, move)]
     try:
-        positions = {move: _lock_positions(conn, move) for move in moves}
+        standings = [standing(conn, move, lock=True) for move in moves]
     except LockTimeout as error:
         raise OffsetsBusy(
             "workers' checkpoints hold the offset rows",
             hint="they take longer than the promote waits: it lets the old version drain",
         ) from error
     reach("promote_locked")
-    for move, (blue, green) in positions.items():
-        check_caught_up(
-            move.processor,
-            move.to_version,
-            blue,
-            green,
-            read_served(conn, move.processor),
-            deployment.options.dropped_sources,
-        )
-        _check_final(conn, move)
-    layouts = [_change(conn, deployment, move, green) for move, (_, green) in positions.items()]
+    layouts = [_layouts(conn, move) for move in moves]
+    for stand, (layout, serving) in zip(standings, layouts, strict=True):
+        stand.check(deployment.options.dropped_sources)
+        _check_final(conn, layout, serving)
+    for stand, (layout, serving) in zip(standings, layouts, strict=True):
+        _change(conn, deployment, stand, layout, serving)
     reach("promote_written")
     # Last, because from here to the end of COMMIT readers wait.
     views.move_views(conn, layouts, recreate=deployment.options.recreate, backwards=backwards)
     reach("promote_moved")
-    done = {move.processor: green for move, (_, green) in positions.items()}
-    return tuple(
-        Moved(
-            move.processor,
-            move.from_version,
-            move.to_version,
-            move.processor in done,
-            done.get(move.processor, ()),
-        )
-        for move in deployment.moves
-    )
+    return deployment.moved({stand.move.processor: stand.green for stand in standings})
 
 
 def lock_processor(conn: Connection, processor: str) -> int | None:
@@ -99,48 +85,6 @@ def lock_processor(conn: Connection, processor: str) -> int | None:
     return active
 
 
-def raise_epochs(conn: Connection, processor: str, versions: list[int]) -> None:
-    """Whoever held a partition of these versions must claim it again.
-
-    The rows are locked in order first, as everybody does.
-    """
-    locked = sa.select(_offset.c.partition).where(*_of(processor, versions)).order_by(*_ORDER)
-    conn.execute(locked.with_for_update())
-    conn.execute(
-        sa.update(_offset).where(*_of(processor, versions)).values(epoch=_offset.c.epoch + 1)
-    )
-
-
-def read_positions(
-    conn: Connection, processor: str, version: int, *, lock: bool = False
-) -> tuple[Position, ...]:
-    """Where a version stands, in order."""
-    query = (
-        sa.select(_offset.c.topic, _offset.c.partition, _offset.c.topic_id, _offset.c.next_offset)
-        .where(*_of(processor, [version]))
-        .order_by(*_ORDER)
-    )
-    rows = conn.execute(query.with_for_update() if lock else query)
-    return tuple(Position(*row) for row in rows)
-
-
-def read_served(conn: Connection, processor: str) -> tuple[Position, ...]:
-    """How far readers had seen when the view was last moved."""
-    rows = conn.execute(
-        sa.select(
-            _served.c.topic, _served.c.partition, _served.c.topic_id, _served.c.next_offset
-        ).where(_served.c.processor == processor)
-    )
-    return tuple(Position(*row) for row in rows)
-
-
-_ORDER = (_offset.c.version, _offset.c.topic, _offset.c.partition)
-
-
-def _of(processor: str, versions: list[int]) -> tuple[sa.ColumnElement[bool], ...]:
-    return _offset.c.processor == processor, _offset.c.version.in_(versions)
-
-
 def _is_done(conn: Connection, move: Move) -> bool:
     """Locks the processor, and says whether somebody else has made the version serve."""
     active = lock_processor(conn, move.processor)
@@ -155,19 +99,15 @@ def _is_done(conn: Connection, move: Move) -> bool:
     return False
 
 
-def _lock_positions(
-    conn: Connection, move: Move
-) -> tuple[tuple[Position, ...], tuple[Position, ...]]:
-    """Freezes both versions and returns where they stand, the active one first."""
-    old = [] if move.from_version is None else [move.from_version]
-    found = {
-        version: read_positions(conn, move.processor, version, lock=True)
-        for version in sorted([*old, move.to_version])
-    }
-    return tuple(at for version in old for at in found[version]), found[move.to_version]
+def _layouts(conn: Connection, move: Move) -> tuple[Layout, Layout | None]:
+    """That of the new version, and of the one in service if there is one."""
+    serving = None
+    if move.from_version is not None:
+        serving = records.require(conn, move.processor, move.from_version).layout
+    return records.require(conn, move.processor, move.to_version).layout, serving
 
 
-def _check_final(conn: Connection, move: Move) -> None:
+def _check_final(conn: Connection, layout: Layout, serving: Layout | None) -> None:
     """Passes unless readers would no longer see windows that they have seen as final.
 
     Offsets do not say that where windows become final because a partition is silent.
@@ -175,20 +115,14 @@ def _check_final(conn: Connection, move: Move) -> None:
     Raises:
         NotCaughtUp: the new version is final up to an earlier moment.
     """
-    if move.from_version is None:
-        return
-    layouts = [
-        records.require(conn, move.processor, version).layout
-        for version in (move.from_version, move.to_version)
-    ]
-    if not all(layout.finality is not None and layout.finality.hides for layout in layouts):
+    if serving is None or not (serving.hides and layout.hides):
         return
     before, now = (
-        finality.read(conn, layout.processor, layout.version).through for layout in layouts
+        finality.read(conn, one.processor, one.version).through for one in (serving, layout)
     )
     if before is not None and (now is None or now < before):
         raise NotCaughtUp(
-            f"{move.processor} version {move.to_version} is final up to an earlier time than what"
+            f"{layout.processor} version {layout.version} is final up to an earlier time than what"
             " readers have seen",
             final_through=now and now.isoformat(),
             served=before.isoformat(),
@@ -197,19 +131,20 @@ def _check_final(conn: Connection, move: Move) -> None:
 
 
 def _change(
-    conn: Connection, deployment: Deployment, move: Move, green: tuple[Position, ...]
-) -> tuple[Layout, Layout | None]:
+    conn: Connection,
+    deployment: Deployment,
+    stand: Standing,
+    layout: Layout,
+    serving: Layout | None,
+) -> None:
     """All but the view: states, outputs, epochs, what is served, history."""
-    record = records.require(conn, move.processor, move.to_version)
-    serving = None
+    move = stand.move
     if move.from_version is not None:
-        serving = records.require(conn, move.processor, move.from_version).layout
         _step(conn, deployment, move.processor, move.from_version, State.STANDBY)
     _step(conn, deployment, move.processor, move.to_version, State.SERVING)
-    handover.hand_over(conn, serving, record.layout)
+    handover.hand_over(conn, serving, layout)
     _activate(conn, move)
-    _record(conn, deployment, move, green)
-    return record.layout, serving
+    _record(conn, deployment, move, stand.green)
 
 
 def _step(

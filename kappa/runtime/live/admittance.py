@@ -15,7 +15,7 @@ from kappa.runtime.live.pulse import Note
 from kappa.tables import progress
 from kappa.tables.progress import NewPartition, PartitionProgress
 from kappa.versions import drain, records, timeline
-from kappa.versions.lifecycle import State
+from kappa.versions.lifecycle import UNBUILT, State
 
 
 class Departed(Exception):
@@ -37,7 +37,7 @@ def takes_input(engine: Engine, assembly: Assembly) -> bool:
             return drain.expire(connection, name, version, by=timeline.who())
     if state is State.RETIRED:
         raise Departed
-    if state in (State.BUILDING, State.FAILED):
+    if state in UNBUILT:
         raise IllegalTransition(
             f"{name} version {version} is {state.value}, not built",
             hint=f"kappa replay {name} --version {version}",

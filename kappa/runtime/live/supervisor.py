@@ -21,11 +21,9 @@ from kappa.runtime.live.place import Place, RelayPlace, WorkerPlace
 from kappa.runtime.processes import shared_threads
 from kappa.runtime.relay.sending import relays_of
 from kappa.runtime.worker.job import Rhythm
-from kappa.versions.lifecycle import State
+from kappa.versions.lifecycle import BUILT, State
 from kappa.versions.records import VersionRecord
 
-FOLLOWED = frozenset({State.READY, State.SERVING, State.DRAINING, State.STANDBY})
-"""A version in another state is still being built, or gone."""
 _SERVES = frozenset({State.SERVING, State.DRAINING})
 
 _WAIT_S = 0.2
@@ -115,7 +113,7 @@ class Supervisor:
         for record in versions:
             if running.names and record.processor not in running.names:
                 continue
-            if record.state in FOLLOWED:
+            if record.state in BUILT:
                 for number in range(running.workers):
                     yield Post(record.processor, record.version, number)
             if record.state in _SERVES:

@@ -21,7 +21,7 @@ from kappa.tables.engine import connect
 from kappa.tables.progress import PartitionProgress
 from kappa.versions import records
 from kappa.versions.keyed_layout import check_state
-from kappa.versions.lifecycle import State
+from kappa.versions.lifecycle import UNBUILT, State
 from kappa.versions.records import VersionRecord
 
 
@@ -136,7 +136,7 @@ def examine(
         assembly = replace(assembly, layout=record.layout)
         judge.passes(partial(check_positions, found, history))
         judge.passes(partial(check_partitions, found, history, keyed=assembly.bound.keyed))
-    building = record is None or record.state in (State.BUILDING, State.FAILED)
+    building = record is None or record.state in UNBUILT
     planned = Plan(
         settings=settings,
         registry=registry,

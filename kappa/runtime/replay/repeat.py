@@ -28,7 +28,7 @@ from kappa.tables.engine import connect
 from kappa.tables.progress import PartitionProgress
 from kappa.tables.scratch import scratch
 from kappa.versions import records
-from kappa.versions.lifecycle import State
+from kappa.versions.lifecycle import BUILT
 from kappa.versions.records import VersionRecord
 
 MOST_RECORDS = 250_000
@@ -76,7 +76,7 @@ def look(engine: Engine, name: str, version: int) -> Stood:
     """
     with engine.connect().execution_options(isolation_level="REPEATABLE READ") as connection:
         record = records.require(connection, name, version)
-        if record.state in (State.BUILDING, State.FAILED, State.RETIRED):
+        if record.state not in BUILT:
             raise IllegalTransition(
                 f"{name} version {version} is {record.state.value} and cannot be verified",
                 hint=f"kappa versions list {name}",
