@@ -9,16 +9,16 @@ from statistics import median
 
 import psycopg
 from psycopg import sql
+from sqlalchemy import Engine
 
 from bench import servers
-from kappa.tables import build, migrate, progress
-from kappa.tables.engine import connect
+from bench.built import ready
+from kappa.tables import migrate
+from kappa.tables.engine import connect, driver
 from kappa.tables.finalize import FixedPoint, Plain
 from kappa.tables.layout import Column, Kind, Layout, ViewColumn
 from kappa.tables.merge import MergeRule
-from kappa.tables.progress import NewPartition
 from kappa.tables.sqltypes import BIGINT, NUMERIC, TEXT, TIMESTAMPTZ
-from kappa.versions import manifest, records
 from kappa.versions.comparisons import Allowance, Comparison, compare
 
 ROWS = 1_000_000
@@ -113,26 +113,19 @@ def _make(url: str, rows: int) -> None:
     try:
         migrate.upgrade(engine)
         for version in (1, 2):
-            layout = _layout(version)
-            with engine.begin() as conn:
-                records.create(
-                    conn, _NAME, version, fingerprint="f", declared_in="bench:it", layout=layout
-                )
-                build.create(conn, layout)
-                progress.register(conn, _NAME, version, [NewPartition("t", 0, "id", 0)])
-            with psycopg.connect(url) as connection:
-                connection.execute(
-                    _FILL.format(table=sql.Identifier(layout.table)),
-                    {"rows": rows, "one_in": ONE_IN, "version": version},
-                )
-            with engine.begin() as conn:
-                build.finish(conn, layout)
-                manifest.make_ready(conn, _NAME, version, rows=rows, seconds=1.0, partitions=())
+            _made(engine, version, rows)
         with psycopg.connect(url, autocommit=True) as connection:
             connection.execute("VACUUM (ANALYZE)")
             connection.execute("CHECKPOINT")
     finally:
         engine.dispose()
+
+
+def _made(engine: Engine, version: int, rows: int) -> None:
+    layout = _layout(version)
+    fill = _FILL.format(table=sql.Identifier(layout.table))
+    values = {"rows": rows, "one_in": ONE_IN, "version": version}
+    ready(engine, layout, fill=lambda conn: driver(conn).execute(fill, values))
 
 
 _FILL = sql.SQL("""

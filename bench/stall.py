@@ -15,7 +15,8 @@ import psycopg
 from sqlalchemy import Engine
 
 from bench import servers
-from kappa.tables import build, migrate, progress
+from bench.built import ready
+from kappa.tables import migrate
 from kappa.tables.engine import connect
 from kappa.tables.finalize import Plain
 from kappa.tables.layout import (
@@ -27,9 +28,7 @@ from kappa.tables.layout import (
     ViewColumn,
 )
 from kappa.tables.merge import MergeRule
-from kappa.tables.progress import NewPartition
 from kappa.tables.sqltypes import BIGINT
-from kappa.versions import manifest, records
 from kappa.versions.promote import LOCK_TIMEOUT_MS, Persistence, promote
 
 HELD_S = 3.0
@@ -132,18 +131,4 @@ def _ready(engine: Engine, version: int) -> None:
         key=("_partition", "_offset"),
         view=(ViewColumn("id", Plain("id")),),
     )
-    with engine.begin() as connection:
-        records.create(
-            connection, NAME, version, fingerprint="", declared_in="bench:stall", layout=layout
-        )
-        build.create(connection, layout)
-        progress.register(connection, NAME, version, [NewPartition("t", 0, "id", 1)])
-        build.finish(connection, layout)
-        manifest.make_ready(
-            connection,
-            NAME,
-            version,
-            rows=0,
-            seconds=0.0,
-            partitions=progress.read(connection, NAME, version),
-        )
+    ready(engine, layout, offset=1, fill=lambda connection: None)

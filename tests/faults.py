@@ -7,11 +7,16 @@ from __future__ import annotations
 
 import importlib
 import json
+import os
+import subprocess
+import sys
 import time
 import uuid
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
+from threading import Event, Thread
 from typing import Any
 
 import pytest
@@ -19,6 +24,7 @@ import sqlalchemy as sa
 from confluent_kafka import Message, Producer
 from sqlalchemy import Engine
 
+from kappa import failpoints
 from kappa.avro import schema as avro
 from kappa.config import KafkaSettings, PostgresSettings, RegistrySettings, Settings
 from kappa.log.history import topic_history
@@ -68,10 +74,23 @@ class Site:
     def environment(self) -> dict[str, str]:
         """Makes a kappa process work at this site."""
         return {
+            "KAPPA_KAFKA__BOOTSTRAP_SERVERS": self.kafka.bootstrap_servers,
             "KAPPA_POSTGRES__URL": self.settings.postgres.url.get_secret_value(),
             "KAPPA_REGISTRY__TOPIC": self.settings.registry.topic,
             "PYTHONPATH": str(self.plugins),
         }
+
+    def kappa(self, *args: str, failpoint: str | None = None) -> subprocess.CompletedProcess[str]:
+        """Runs ``kappa ARGS…`` as a process; with a failpoint, killed where it reaches that."""
+        armed = {failpoints.VARIABLE: failpoint} if failpoint else {}
+        return subprocess.run(
+            [sys.executable, "-m", "kappa", *args],
+            env={**os.environ, **self.environment, **armed},
+            cwd=self.plugins,
+            capture_output=True,
+            text=True,
+            timeout=120,
+        )
 
     def topic(self, partitions: int = 1, **config: str) -> str:
         """A topic of readings with their schema."""
@@ -244,6 +263,19 @@ def open_site(
     with pytest.MonkeyPatch.context() as patch:
         patch.syspath_prepend(str(plugins))
         yield Site(settings, engine, plugins)
+
+
+@contextmanager
+def beside(work: Callable[[Event], None]) -> Iterator[None]:
+    """Does ``work`` in a thread until the block ends; then it is told to end and waited for."""
+    over = Event()
+    thread = Thread(target=work, args=(over,))
+    thread.start()
+    try:
+        yield
+    finally:
+        over.set()
+        thread.join()
 
 
 def wait_until(

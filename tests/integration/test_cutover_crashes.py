@@ -15,10 +15,7 @@
 from __future__ import annotations
 
 import multiprocessing
-import os
 import signal
-import subprocess
-import sys
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -26,7 +23,6 @@ from pathlib import Path
 import pytest
 from sqlalchemy import Engine
 
-from kappa import failpoints
 from kappa.tables import sink
 from kappa.versions.lifecycle import State
 from kappa.versions.promote import promote
@@ -44,36 +40,21 @@ TWO = TOTALS.replace("processor = ", "second = ").replace("version=1", "version=
 
 @dataclass(frozen=True)
 class Command:
-    """kappa as a process at a site."""
+    """kappa as a process at a site, which has to end as it should."""
 
     site: Site
-    directory: Path
 
     def __call__(self, *args: str, killed_at: str | None = None, refused: int = 0) -> str:
         """What it prints; with ``killed_at`` it has to be killed at that step."""
-        armed = {failpoints.VARIABLE: killed_at} if killed_at else {}
-        environment = {
-            **os.environ,
-            **self.site.environment,
-            "KAPPA_KAFKA__BOOTSTRAP_SERVERS": self.site.kafka.bootstrap_servers,
-            **armed,
-        }
-        done = subprocess.run(
-            [sys.executable, "-m", "kappa", *args],
-            env=environment,
-            cwd=self.directory,
-            capture_output=True,
-            text=True,
-            timeout=120,
-        )
+        done = self.site.kappa(*args, failpoint=killed_at)
         wanted = -signal.SIGKILL if killed_at else refused
         assert done.returncode == wanted, f"{args} at {killed_at}: {done.stdout}{done.stderr}"
         return done.stdout
 
 
 @pytest.fixture
-def kappa(site: Site, tmp_path: Path) -> Command:
-    return Command(site, tmp_path)
+def kappa(site: Site) -> Command:
+    return Command(site)
 
 
 def test_from_the_first_step_to_the_last(site: Site, kappa: Command) -> None:

@@ -2,11 +2,8 @@
 
 from __future__ import annotations
 
-import os
-import subprocess
-import sys
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
 from threading import Event, Thread
 
@@ -16,7 +13,7 @@ from kappa.operations.diff import Allowance, Comparison, diff
 from kappa.runtime.worker import worker
 from kappa.tables import holds
 from kappa.versions import holding
-from tests.faults import Site, wait_until
+from tests.faults import Site, beside, wait_until
 from tests.live.running import Run
 from tests.readings import good, readings
 
@@ -57,22 +54,14 @@ class Scene:
             self.topic, [good(schema_id, number % 3, one) for number, one in enumerate(made)]
         )
 
-    @contextmanager
-    def load(self) -> Iterator[None]:
+    def load(self) -> AbstractContextManager[None]:
         """Publishes all the time."""
-        over = Event()
 
-        def publish() -> None:
+        def publish(over: Event) -> None:
             while not over.wait(0.02):
                 self.publish(20)
 
-        thread = Thread(target=publish)
-        thread.start()
-        try:
-            yield
-        finally:
-            over.set()
-            thread.join()
+        return beside(publish)
 
     def diff(self, timeout_s: float = 60) -> Comparison:
         return diff(
@@ -115,11 +104,7 @@ def scene(site: Site) -> Scene:
 
 @contextmanager
 def followed(scene: Scene, log: Path) -> Iterator[Run]:
-    environment = {
-        **scene.site.environment,
-        "KAPPA_KAFKA__BOOTSTRAP_SERVERS": scene.site.kafka.bootstrap_servers,
-    }
-    with Run(environment, log, scene.name) as run:
+    with Run(scene.site.environment, log, scene.name) as run:
         run.started(2)
         yield run
 
@@ -147,16 +132,7 @@ def test_a_diff_that_is_killed_lets_the_versions_go_on_when_its_hold_expires(
     scene: Scene, tmp_path: Path
 ) -> None:
     with followed(scene, tmp_path / "run.log") as run:
-        killed = subprocess.run(
-            [sys.executable, "-m", "kappa", "diff", scene.name, "--from", "1"],
-            env={
-                **os.environ,
-                **scene.site.environment,
-                "KAPPA_KAFKA__BOOTSTRAP_SERVERS": scene.site.kafka.bootstrap_servers,
-                "KAPPA_FAILPOINT": "held",
-            },
-            capture_output=True,
-        )
+        killed = scene.site.kappa("diff", scene.name, "--from", "1", failpoint="held")
         assert killed.returncode == -9, killed.stderr
         stopped = scene.positions(1)
         assert {(scene.topic, number): at for number, at in stopped.items()} == scene.held(1)

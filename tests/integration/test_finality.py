@@ -157,8 +157,7 @@ def test_a_silent_partition_can_be_left_out_and_then_corrects_what_was_final(
 def followed(site: Site, name: str) -> Iterator[None]:
     """``kappa run`` beside the test."""
     command = [sys.executable, "-m", "kappa", "run", name]
-    servers = {"KAPPA_KAFKA__BOOTSTRAP_SERVERS": site.kafka.bootstrap_servers}
-    env = {**os.environ, **servers, **site.environment}
+    env = {**os.environ, **site.environment}
     process = subprocess.Popen(command, env=env, stderr=subprocess.DEVNULL)
     try:
         yield

@@ -6,9 +6,9 @@ v2  ─●──●──●──●───────────●┤ at 
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
-from threading import Event, Thread
+from collections.abc import Callable
+from contextlib import AbstractContextManager
+from threading import Event
 from uuid import uuid4
 
 import pytest
@@ -23,6 +23,7 @@ from kappa.versions.deployment import Move
 from kappa.versions.drain import Drain
 from kappa.versions.lifecycle import State
 from kappa.versions.promote import Persistence, promote
+from tests.faults import beside
 from tests.integration.tables_scenes import items, ready
 from tests.integration.test_promote import active, states
 
@@ -46,35 +47,34 @@ def offset(engine: Engine, name: str, version: int) -> int:
         return progress.read(conn, name, version)[0].next_offset
 
 
-@contextmanager
 def worker(
-    engine: Engine, name: str, version: int, next_step: Callable[[int], int]
-) -> Iterator[None]:
+    engine: Engine,
+    name: str,
+    version: int,
+    next_step: Callable[[int], int],
+    *,
+    pause_s: float = 0.002,
+    checkpoint_s: float = 0.0,
+) -> AbstractContextManager[None]:
     """Reads on by ``next_step`` of where it is, as a worker does; claims again when fenced."""
-    over = Event()
 
-    def work() -> None:
+    def work(over: Event) -> None:
         while not over.is_set():
             try:
                 held = claim(engine, name, version, [PLACE], f"worker{version}")[PLACE]
                 at = held.next_offset
-                while not over.wait(0.002):
+                while not over.wait(pause_s):
                     to = next_step(at)
                     if to > at:
                         step = Advance(*PLACE, held.epoch, at, to, None, None, to - at)
                         with engine.begin() as conn:
                             progress.advance(conn, name, version, [step])
+                            conn.execute(text("SELECT pg_sleep(:s)"), {"s": checkpoint_s})
                         at = to
             except Fenced:
                 over.wait(0.01)
 
-    thread = Thread(target=work)
-    thread.start()
-    try:
-        yield
-    finally:
-        over.set()
-        thread.join()
+    return beside(work)
 
 
 def begin_drain(engine: Engine, name: str, seconds: float) -> tuple[Drain, ...]:
@@ -146,29 +146,8 @@ def test_a_drain_that_does_not_help_ends_and_the_old_version_goes_on(
 def test_checkpoints_that_never_leave_a_gap_are_stopped(engine: Engine, name: str) -> None:
     """Version 1 begins each checkpoint the moment the last one ends, and each takes long."""
     ready(engine, items(name, 3), [1_000_000])
-    over = Event()
-
-    def work() -> None:
-        while not over.is_set():
-            try:
-                held = claim(engine, name, 1, [PLACE], "worker1")[PLACE]
-                at = held.next_offset
-                while not over.is_set():
-                    with engine.begin() as conn:
-                        step = Advance(*PLACE, held.epoch, at, at + 1, None, None, 1)
-                        progress.advance(conn, name, 1, [step])
-                        conn.execute(text("SELECT pg_sleep(1.5)"))
-                    at += 1
-            except Fenced:
-                over.wait(0.01)
-
-    thread = Thread(target=work)
-    thread.start()
-    try:
+    with worker(engine, name, 1, lambda at: at + 1, pause_s=0, checkpoint_s=1.5):
         done = promote(engine, {name: 3}, who="test", persistence=PATIENT)
-    finally:
-        over.set()
-        thread.join()
     assert done.changed
     assert active(engine, name) == 3
 

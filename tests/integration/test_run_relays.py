@@ -20,8 +20,7 @@ PARTITIONS = 3
 
 @contextmanager
 def host(site: Site, name: str) -> Iterator[subprocess.Popen[bytes]]:
-    servers = {"KAPPA_KAFKA__BOOTSTRAP_SERVERS": site.kafka.bootstrap_servers}
-    env = {**os.environ, **servers, **site.environment}
+    env = {**os.environ, **site.environment}
     command = [sys.executable, "-m", "kappa", "run", name, "--max-batch", "20"]
     process = subprocess.Popen(command, env=env, stderr=subprocess.DEVNULL)
     try:

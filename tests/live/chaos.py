@@ -16,8 +16,7 @@ import tempfile
 import threading
 import time
 from collections import Counter
-from collections.abc import Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import AbstractContextManager, ExitStack
 from dataclasses import dataclass, field
 from multiprocessing.context import SpawnProcess
 from pathlib import Path
@@ -34,7 +33,7 @@ from kappa.tables import catalog
 from kappa.tables.digest import digest
 from kappa.versions import records
 from kappa.versions.lifecycle import State
-from tests.faults import Site
+from tests.faults import Site, beside
 from tests.live.soak import soak_site
 from tests.readings import good, readings
 
@@ -267,24 +266,16 @@ class Chaos:
             )
 
 
-@contextmanager
-def _long_reader(site: Site, view: str) -> Iterator[None]:
+def _long_reader(site: Site, view: str) -> AbstractContextManager[None]:
     """Now and then a transaction reads the view and idles, as people's do."""
-    over = threading.Event()
 
-    def read() -> None:
+    def read(over: threading.Event) -> None:
         while not over.wait(READ_EVERY_S):
             with site.engine.connect() as connection:
                 connection.execute(sa.text(f"SELECT count(*) FROM {view}"))
                 over.wait(READ_S)
 
-    thread = threading.Thread(target=read)
-    thread.start()
-    try:
-        yield
-    finally:
-        over.set()
-        thread.join()
+    return beside(read)
 
 
 _LOOK = """

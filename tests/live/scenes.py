@@ -51,11 +51,7 @@ class Scene:
         """Starts ``kappa run`` for the version, with these arguments and variables besides."""
         number = next(self._seeds)
         log = self._directory / f"{self.name}-{number}.log"
-        here = {
-            **self.site.environment,
-            "KAPPA_KAFKA__BOOTSTRAP_SERVERS": self.site.kafka.bootstrap_servers,
-            **(environment or {}),
-        }
+        here = {**self.site.environment, **(environment or {})}
         self.runs.append(self._stack.enter_context(Run(here, log, self.name, *args)))
         return self.runs[-1]
 

@@ -138,11 +138,7 @@ class Soak:
         self._started += 1
         log = self._directory / f"run{self._started}.log"
         self._logs.append(log)
-        environment = {
-            **self._site.environment,
-            "KAPPA_KAFKA__BOOTSTRAP_SERVERS": self._site.kafka.bootstrap_servers,
-        }
-        return Run(environment, log, self.name, "--max-delay", "100")
+        return Run(self._site.environment, log, self.name, "--max-delay", "100")
 
     def _publisher(self) -> subprocess.Popen[str]:
         self._sales = Sales(time.time_ns() // 1_000_000, self._per_second, SEED)

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import argparse
 import json
-import os
 import random
 import subprocess
 import sys
@@ -23,7 +22,6 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from kappa import failpoints
 from kappa.avro import schema as avro
 from kappa.registry.topic import value_subject
 from kappa.tables.digest import digest
@@ -81,11 +79,6 @@ class Torture:
         self._directory = directory
         self._dice = random.Random(SEED)
         self._topic = f"lanes{uuid.uuid4().hex[:10]}"
-        self._environment = {
-            **os.environ,
-            **site.environment,
-            "KAPPA_KAFKA__BOOTSTRAP_SERVERS": site.kafka.bootstrap_servers,
-        }
         self.name = ""
         self.report = Report()
 
@@ -94,7 +87,9 @@ class Torture:
         self._prepare()
         with ExitStack() as stack:
             log = self._directory / "torture-run.log"
-            run = stack.enter_context(Run(self._environment, log, self.name, "--max-delay", "20"))
+            run = stack.enter_context(
+                Run(self._site.environment, log, self.name, "--max-delay", "20")
+            )
             run.started(2)
             half = LANES // 2
             writers = [
@@ -128,7 +123,7 @@ class Torture:
         self.name = site.processor(PROCESSOR, self._topic, versions=("first", "second"))
         for version in (1, 2):
             site.replay(self.name, version=version)
-        self._kappa("promote", self.name, "--version", "1")
+        self._site.kappa("promote", self.name, "--version", "1")
 
     def _swap(self, number: int) -> None:
         """To version 2 by promotes, back by rollbacks; the first time the one, then the other."""
@@ -136,13 +131,13 @@ class Torture:
         command = ["promote", self.name, "--version", "2"] if forward else ["rollback", self.name]
         if self._dice.random() < KILLED:
             step = self._dice.choice(STEPS)
-            killed = self._kappa(*command, "--json", failpoint=step)
+            killed = self._site.kappa(*command, "--json", failpoint=step)
             if killed.returncode == -9:
                 self.report.killed[step] += 1
         if not forward and self._serving() == 1:  # it was killed after its COMMIT
             self.report.swaps += 1
             return
-        done = self._kappa(*command, "--json")
+        done = self._site.kappa(*command, "--json")
         if done.returncode != 0:
             self.report.breaks.append(f"{' '.join(command)}: {done.stderr.strip()}")
             return
@@ -150,17 +145,6 @@ class Torture:
         self.report.swaps += 1
         self.report.attempts += result["attempts"]
         self.report.drains += result["drained"]
-
-    def _kappa(self, *args: str, failpoint: str | None = None) -> subprocess.CompletedProcess[str]:
-        armed = {failpoints.VARIABLE: failpoint} if failpoint else {}
-        return subprocess.run(
-            [sys.executable, "-m", "kappa", *args],
-            env={**self._environment, **armed},
-            cwd=self._directory,
-            capture_output=True,
-            text=True,
-            timeout=120,
-        )
 
     def _writer(self, lanes: list[int]) -> subprocess.Popen[str]:
         orders = {
