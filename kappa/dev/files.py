@@ -9,6 +9,7 @@ from pathlib import Path
 
 from kappa.errors import DevError
 
+_UNFINISHED = "data.new-"
 _DISK_BLOCK = 512  # the unit of st_blocks, whatever the file system's own block size
 
 
@@ -52,3 +53,14 @@ def remove(path: Path) -> None:
         raise DevError(
             f"{path} cannot be removed: {error.strerror}", path=error.filename
         ) from error
+
+
+def unfinished(home: Path) -> Path:
+    """A new directory to be renamed when it is complete, so that nothing is ever half made.
+
+    It is of this attempt alone: the program that fills the one of an attempt that was killed may
+    still be at work there. What earlier attempts have left goes as far as it can be removed.
+    """
+    for left in home.glob(f"{_UNFINISHED}*"):
+        shutil.rmtree(left, ignore_errors=True)
+    return Path(tempfile.mkdtemp(prefix=_UNFINISHED, dir=home))

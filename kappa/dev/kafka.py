@@ -141,9 +141,8 @@ class Kafka:
         )
 
     def _format(self, runtime: java.Java, libraries: Path, task: Task) -> None:
-        fresh = self.home / "data.new"  # renamed when complete, so "data" is never half formatted
-        files.remove(fresh)
         task.report("kafka: formatting the data directory")
+        fresh = files.unfinished(self.home)
         tool = ("kafka.tools.StorageTool", "format", "-t", _new_cluster_id())
         self._write_settings("format.properties", fresh, dict.fromkeys(self.port_names, 0))
         task.run(

@@ -136,9 +136,7 @@ class Postgres:
 
     def _create(self, programs: Path, runs_as: str | None, task: Task) -> None:
         task.report("postgres: making the data directory")
-        fresh = self.home / "data.new"  # renamed when complete, so "data" is never half made
-        files.remove(fresh)
-        fresh.mkdir(mode=0o700)
+        fresh = files.unfinished(self.home)
         password = secrets.token_urlsafe(24)
         given = self.home / "password.new"
         files.write_atomically(given, password, mode=0o600)

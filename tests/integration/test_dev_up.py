@@ -64,11 +64,12 @@ def _up_until(moment: str, project: Path) -> subprocess.Popen[str]:
     return process
 
 
-def test_a_server_survives_the_end_of_the_command_by_force(project: Path) -> None:
-    process = _up_until("kafka: starting", project)
+@pytest.mark.parametrize("moment", ["making the data directory", "formatting", "kafka: starting"])
+def test_a_server_survives_the_end_of_the_command_by_force(project: Path, moment: str) -> None:
+    process = _up_until(moment, project)
     process.kill()
     process.communicate(timeout=60)
-    # Whatever had been started is taken over as it is.
+    # Whatever had been started is taken over as it is, and what lives on is in nobody's way.
     stack.up(project / ".kappa", lambda message: None)
     assert all(server.answers for server in stack.status(project / ".kappa"))
 
