@@ -15,7 +15,7 @@ from bench.catch_up import SCALED, Scaled
 from bench.following import following, workers_of
 from kappa.config import KafkaSettings
 
-RECORDS = 4_000_000
+RECORDS = 16_000_000
 LEAST_TIMES = 1.5
 _WAIT_S = 900.0
 _POLL_S = 0.01

@@ -44,6 +44,9 @@ class Store(Protocol):
     ) -> Sequence[StoredState]:
         """The state of these keys, and of every key with a timer due by the times given (ms)."""
 
+    def every_state(self, partition: int, most: int) -> Sequence[StoredState] | None:
+        """The state of every key of the partition; None if more than ``most`` have one."""
+
 
 class NothingStored:
     """The store of a version that has committed nothing."""
@@ -58,4 +61,7 @@ class NothingStored:
         event_through: int | None,
         processing_through: int | None,
     ) -> Sequence[StoredState]:
+        return ()
+
+    def every_state(self, partition: int, most: int) -> Sequence[StoredState] | None:
         return ()

@@ -110,6 +110,14 @@ def states(
     return list(found.values())
 
 
+def every_state(conn: Connection, layout: Layout, partition: int, most: int) -> list[KeyRow] | None:
+    """The state of every key of a partition, in no order; None if more than ``most`` have one."""
+    table = _table(layout)
+    mine = sa.select(*_selected(table)).where(table.c.partition == partition).limit(most + 1)
+    found = [KeyRow(*row) for row in conn.execute(mine)]
+    return found if len(found) <= most else None
+
+
 def next_processing_timer(conn: Connection, layout: Layout) -> int | None:
     """When the earliest processing-time timer of any partition is due, ms; None without any."""
     if layout.state_table is None or catalog.find(conn, layout.state_table) is None:

@@ -130,6 +130,11 @@ class Tables:
             )
         ]
 
+    def every_state(self, partition: int, most: int) -> Sequence[StoredState] | None:
+        """See kappa.processing.store.Store."""
+        found = [stored for (owner, _), stored in self.state.items() if owner == partition]
+        return found if len(found) <= most else None
+
     def _keep(self, changed: pl.DataFrame) -> None:
         for partition, key, state, event_timer, processing_timer in changed.iter_rows():
             if state is None:

@@ -156,6 +156,23 @@ def test_states_are_found_by_key_and_by_timer(
     assert {row.key: row for row in found} == wanted
 
 
+@pytest.mark.parametrize("known", [0, 1, 7])
+def test_every_state_of_a_partition_is_read_if_there_are_no_more(
+    engine: Engine, shared: Layout, known: int
+) -> None:
+    mine = [(1, f"key {number}", b"x", None, number) for number in range(known)]
+    with engine.connect() as conn:
+        state.write(conn, shared, changes([*mine, (0, "another's", b"y", None, None)]))
+        state.write(conn, shared, changes([(1, "gone", b"z", 5, None)]))
+        state.write(conn, shared, changes([(1, "gone", None, None, None)]))
+        found = state.every_state(conn, shared, 1, known)
+        too_many = state.every_state(conn, shared, 1, known - 1) if known else None
+        conn.rollback()
+    assert found is not None
+    assert sorted(found) == [KeyRow(*row[1:]) for row in mine]
+    assert too_many is None
+
+
 class _Store(PostgresStore):
     """The store a fold has in production, and the commits of a test's worker."""
 

@@ -129,5 +129,5 @@ TRIALS: st.SearchStrategy[Trial] = st.builds(
     interpreter=st.builds(Interpreter, PROGRAMS, TIMER_PROGRAMS),
     logs=st.tuples(_LOG, _LOG),
     actions=st.lists(st.one_of(_BATCH, _BATCH, _OTHER), min_size=5, max_size=30),
-    most_keys=st.sampled_from([1, 2, 3, 200_000]),
+    most_keys=st.sampled_from([1, 2, 3, 20, 200_000]),
 )

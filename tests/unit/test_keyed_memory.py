@@ -135,12 +135,37 @@ def test_after_a_key_was_dropped_the_store_is_asked_for_what_is_missing() -> Non
 
 def test_a_worker_that_goes_on_asks_for_every_key_once() -> None:
     run = Run(Counter(), most_keys=100)
-    run.feed(names(3))
+    run.feed(names(13))
     run.worker.restart()
-    run.feed(names(3))
-    run.feed(names(3))
-    assert run.store.asked == [(0, tuple(names(3))), (0, ())]
+    run.feed(names(13))
+    run.feed(names(13))
+    assert run.store.asked == [(0, tuple(names(13))), (0, ())]
     assert set(run.counts().values()) == {3}
+
+
+def test_a_worker_that_goes_on_from_few_keys_reads_them_all_and_never_asks() -> None:
+    run = Run(Counter(), most_keys=100)
+    run.feed(names(12))
+    run.worker.restart()
+    run.feed(names(1))
+    assert run.in_memory == 12
+    run.feed([*names(12), *names(20, "quiet")])
+    assert run.in_memory == 12
+    run.feed(names(100, "loud"))  # more than memory holds: what is dropped must be asked for
+    run.feed(names(12))
+    assert [asked[:1] for _, asked in run.store.asked] == [("k00000",)]
+    assert {run.counts()[name] for name in names(12)[1:]} == {3}
+
+
+def test_what_is_read_at_once_leaves_room_for_what_is_asked_for() -> None:
+    run = Run(Counter(), most_keys=100)
+    run.feed(names(12))
+    stored = list(run.store.rows.values())
+    run.store.rows |= {(number, row.key): row for number in range(12) for row in stored}
+    memory = memory_of(Counter().bind(SCHEMA).fold(anything, run.store, 100))
+    asked = [memory.partition(number, fresh=False).asks for number in range(12)]
+    assert asked == [False] * 6 + [True] * 6
+    assert len(memory) == 72
 
 
 def test_keys_longest_out_of_use_are_dropped_first() -> None:

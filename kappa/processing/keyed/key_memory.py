@@ -17,6 +17,8 @@ from kappa.processing.store import Store
 
 _KEPT = 0.75
 """The share of the bound that is left in memory when keys are dropped from it."""
+_AT_ONCE = 8
+"""A partition whose keys are no more than this part of the bound is read whole."""
 
 
 class KeyMemory:
@@ -49,11 +51,18 @@ class KeyMemory:
         return self._dirty >= self._most
 
     def partition(self, number: int, *, fresh: bool) -> PartitionKeys:
-        """The keys of a partition. ``fresh``: no record of it was folded before."""
+        """The keys of a partition. ``fresh``: no record of it was folded before.
+
+        Where few have a state, all of them are brought into memory, and the store is not asked
+        again: one that is asked costs every batch as much as its handlers do.
+        """
         keys = self._partitions.get(number)
         if keys is None:
-            keys = PartitionKeys(number, self._states, asks=not fresh)
+            known = () if fresh else self._store.every_state(number, self._room)
+            keys = PartitionKeys(number, self._states, asks=known is None)
             self._partitions[number] = keys
+            for stored in known or ():
+                keys.add(Key(stored.key, *self._codec.decode(stored.state)))
         return keys
 
     def load(self, keys: PartitionKeys, records: Records) -> None:
@@ -106,6 +115,11 @@ class KeyMemory:
             self._drop(min(droppable, len(self) - int(self._most * _KEPT)))
         for keys in self._partitions.values():
             keys.tidy()
+
+    @property
+    def _room(self) -> int:
+        """How many keys to take in that no batch has asked for."""
+        return max(0, min(self._most // _AT_ONCE, int(self._most * _KEPT) - len(self)))
 
     @property
     def _dirty(self) -> int:

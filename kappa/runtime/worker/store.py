@@ -38,3 +38,9 @@ class PostgresStore:
                 connection, self._layout, partition, keys, event_through, processing_through
             )
         return [StoredState(*row) for row in found]
+
+    def every_state(self, partition: int, most: int) -> Sequence[StoredState] | None:
+        """See kappa.processing.store.Store."""
+        with self._engine.connect() as connection:
+            found = state.every_state(connection, self._layout, partition, most)
+        return None if found is None else [StoredState(*row) for row in found]
