@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import signal
 import subprocess
+import time
 from collections.abc import Callable, Iterator
 from contextlib import closing, contextmanager, suppress
 from pathlib import Path
@@ -15,9 +16,11 @@ import psycopg
 import pytest
 from psycopg.conninfo import conninfo_to_dict, make_conninfo
 
-from kappa.dev import account
+from kappa.dev import account, lifecycle
 from kappa.dev import stack as dev
+from kappa.dev.postgres import Postgres
 from kappa.dev.task import Task
+from kappa.errors import DatabaseUnavailable
 from kappa.tables import migrate
 from kappa.tables.engine import connect
 from tests.conftest import server_home
@@ -29,6 +32,9 @@ from tests.readings import TOTALS
 
 SMALL_BYTES = 48 << 20
 """Of the small disk: an empty database takes eight megabytes."""
+CONFINED_BYTES = 160 << 20
+"""Of one for a whole server: without a table it takes sixty megabytes, most of it its log."""
+GONE_S = 60.0
 
 
 @pytest.fixture(scope="module")
@@ -102,6 +108,21 @@ def test_the_broker_is_killed_and_started_again(
     assert run.workers() == [worker]
 
 
+def test_the_broker_is_gone_for_a_minute(directory: Path, scene: Callable[..., Scene]) -> None:
+    """Longer than a group, a session or a request waits; the worker says so all the time."""
+    here = scene()
+    run = following(here)
+    here.publish()
+    end(family(directory, "kafka"), signal.SIGKILL)
+    began = time.monotonic()
+    wait_until("a minute is over", lambda: time.monotonic() - began > GONE_S, GONE_S + 30)
+    told = troubles(run, "BrokerUnavailable")
+    wait_until("it is told still", lambda: troubles(run, "BrokerUnavailable") > told)
+    up(directory)
+    here.publish()
+    check(here)
+
+
 def test_the_database_is_lost_and_comes_back(directory: Path, scene: Callable[..., Scene]) -> None:
     """It is killed, then stopped as by ``pg_ctl stop -m immediate``, then paused."""
     here = scene()
@@ -144,26 +165,33 @@ def waits(client: psutil.Process, server_port: int) -> bool:
     return False
 
 
-@pytest.fixture
-def small(tmp_path: Path, directory: Path) -> Iterator[Path]:
-    """A directory on a disk of a few megabytes that PostgreSQL may write to."""
+@contextmanager
+def disk(size_bytes: int) -> Iterator[Path]:
+    """A disk of this size; where there can be none the test is skipped, and says so."""
     with server_home() as home:
-        task = Task(lambda said: None, Event())
         mounted = subprocess.run(
-            ["mount", "-t", "tmpfs", "-o", f"size={SMALL_BYTES}", "tmpfs", str(home)],
+            ["mount", "-t", "tmpfs", "-o", f"size={size_bytes}", "tmpfs", str(home)],
             capture_output=True,
             text=True,
         )
         if mounted.returncode != 0:
             pytest.skip(f"nothing can be mounted here: {mounted.stderr.strip()}")
         try:
-            tablespace = home / "tablespace"
-            tablespace.mkdir()
-            account.open_way_to(tablespace, task)
-            account.give(tablespace)
-            yield tablespace
+            yield home
         finally:
             subprocess.run(["umount", "--lazy", str(home)], check=True)
+
+
+@pytest.fixture
+def small(directory: Path) -> Iterator[Path]:
+    """A directory on a disk of a few megabytes that PostgreSQL may write to."""
+    with disk(SMALL_BYTES) as home:
+        task = Task(lambda said: None, Event())
+        tablespace = home / "tablespace"
+        tablespace.mkdir()
+        account.open_way_to(tablespace, task)
+        account.give(tablespace)
+        yield tablespace
 
 
 @pytest.fixture
@@ -205,6 +233,57 @@ def test_the_disk_is_full_and_then_not(cramped: Site, small: Path, tmp_path: Pat
         check_now(here)
         worker.resume()
         ballast.unlink()
+        check(here)
+        assert run.workers() == [worker]
+
+
+@pytest.fixture
+def confined() -> Iterator[Postgres]:
+    """A PostgreSQL of its own that has all it keeps, its log too, on a small disk."""
+    with disk(CONFINED_BYTES) as home:
+        postgres = Postgres(home / "postgres")
+        lifecycle.start(postgres, Task(lambda said: None, Event()))
+        try:
+            yield postgres
+        finally:
+            lifecycle.stop(postgres)
+
+
+@pytest.fixture
+def within(confined: Postgres, site: Site, tmp_path: Path) -> Iterator[Site]:
+    """A site at that PostgreSQL."""
+    url = lifecycle.describe(confined).endpoint
+    assert url is not None
+    engine = connect(url)
+    migrate.upgrade(engine)
+    plugins = tmp_path / "plugins"
+    plugins.mkdir()
+    with contextmanager(open_site)(site.kafka.bootstrap_servers, url, engine, plugins) as one:
+        yield one
+    engine.dispose()
+
+
+def test_there_is_no_room_for_the_databases_log(
+    within: Site, confined: Postgres, tmp_path: Path
+) -> None:
+    """PostgreSQL panics, and does not come up until there is room and it is started again."""
+    with closing(Scene(within, tmp_path, TOTALS, 3, {})) as here:
+        run = following(here)
+        (worker,) = run.workers()
+        ballast = confined.home / "ballast"
+        fill(ballast)
+
+        def told() -> bool:
+            with suppress(DatabaseUnavailable):
+                within.query("SELECT pg_switch_wal()")  # or it has room for sixteen megabytes
+            here.publish(600)
+            return "DatabaseUnavailable" in run.errors()
+
+        wait_until("the log cannot grow", told, pause_s=0.2)
+        assert "No space left on device" in confined.log.read_text()
+        ballast.unlink()
+        lifecycle.start(confined, Task(lambda said: None, Event()))
+        here.publish()
         check(here)
         assert run.workers() == [worker]
 
