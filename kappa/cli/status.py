@@ -135,6 +135,11 @@ def _said(version: VersionStatus) -> Iterator[str]:
             f"a timer is due since {version.timer_due:%Y-%m-%d %H:%M:%S} UTC: it fires with the"
             " next record of its partition"
         )
+    if version.held_until is not None:
+        yield (
+            "held for a comparison or a promote; it goes on by"
+            f" {version.held_until:%H:%M:%S} UTC at the latest"
+        )
     for override in version.overrides:
         yield f"warning: {override}"
 

@@ -14,7 +14,7 @@ from kappa.config import Settings, require_kafka
 from kappa.errors import UnknownTopic
 from kappa.log.history import topic_history
 from kappa.operations.database import reading
-from kappa.tables import finality, progress, state, workers
+from kappa.tables import finality, holds, progress, state, workers
 from kappa.tables.progress import PartitionProgress
 from kappa.tables.workers import Seen
 from kappa.versions import records
@@ -63,6 +63,8 @@ class VersionStatus:
             that was final.
         timer_due: when the earliest processing-time timer is due. A timer fires with the next
             record of its partition, so one that is overdue waits for that.
+        held_until: when it goes on at the latest, where a comparison or a promote holds it at
+            the offsets of another version.
         lag_seconds: how far event time is behind the clock in the partition that is furthest
             behind, of those with something left to read; 0 if none has, None if unknown.
         workers: who follows it now.
@@ -86,6 +88,7 @@ class VersionStatus:
     final_through: datetime | None
     corrections: int
     timer_due: datetime | None
+    held_until: datetime | None
     lag_seconds: float | None
     workers: tuple[WorkerStatus, ...]
     records_per_second: float
@@ -101,6 +104,7 @@ class _Found:
     partitions: Sequence[PartitionProgress]
     final: finality.Final
     timer_due: int | None
+    held_until: datetime | None
     workers: tuple[WorkerStatus, ...]
 
 
@@ -123,6 +127,7 @@ def _find(connection: Connection, record: VersionRecord) -> _Found:
         partitions=progress.read(connection, name, version),
         final=finality.read(connection, name, version),
         timer_due=state.next_processing_timer(connection, record.layout),
+        held_until=holds.expiry(connection, name, version),
         workers=tuple(_worker(seen) for seen in workers.read(connection, name, version)),
     )
 
@@ -162,6 +167,7 @@ def _status(found: _Found, serving: bool, ends: Ends) -> VersionStatus:
         final_through=found.final.through,
         corrections=found.final.corrections,
         timer_due=None if found.timer_due is None else _moment(found.timer_due),
+        held_until=found.held_until,
         lag_seconds=_lag_seconds(rows, ends),
         workers=found.workers,
         records_per_second=round(sum(w.records_per_second for w in found.workers), 1),

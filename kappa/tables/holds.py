@@ -60,11 +60,14 @@ def stands(
     return all(place in at and at[place].next_offset >= held.get(place, 0) for place in partitions)
 
 
-def others(conn: Connection, processor: str) -> datetime | None:
-    """When the last unexpired hold of a processor expires; None if it has none."""
-    found: datetime | None = conn.scalar(
-        sa.select(sa.func.max(hold.c.expires_at)).where(hold.c.processor == processor, _UNEXPIRED)
+def expiry(conn: Connection, processor: str, version: int | None = None) -> datetime | None:
+    """When the hold of a processor's versions, or of this one, expires; None if there is none."""
+    last = sa.select(sa.func.max(hold.c.expires_at)).where(
+        hold.c.processor == processor, _UNEXPIRED
     )
+    if version is not None:
+        last = last.where(hold.c.version == version)
+    found: datetime | None = conn.scalar(last)
     return found
 
 

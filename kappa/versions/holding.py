@@ -135,7 +135,7 @@ def place(
     with engine.begin() as conn:
         set_lock_timeout(conn, _LOCK_TIMEOUT_MS)
         lock_processor(conn, processor)
-        expires_at = holds.others(conn, processor)
+        expires_at = holds.expiry(conn, processor)
         if expires_at is not None:
             raise VersionHeld(
                 f"versions of {processor} are being compared by somebody else",

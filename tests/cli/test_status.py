@@ -17,7 +17,7 @@ import pytest
 
 from kappa.cli.status import _duration
 from kappa.config import Settings
-from kappa.tables import workers
+from kappa.tables import holds, workers
 from kappa.tables.engine import connect
 from kappa.tables.workers import WorkerRow
 from tests.conftest import Finished
@@ -81,6 +81,23 @@ def test_where_a_version_stands_and_who_follows_it(
     assert line.split()[2:4] == ["ready", "3"]
     assert line.split()[-2:] == ["3,602", "database"]
     assert "ago: Deadlock: met another" in shown.err
+
+
+def test_a_version_that_is_held_says_so(kappa: Kappa, settings: Settings, shop: Shop) -> None:
+    assert kappa("status", "--json").json[0]["held_until"] is None
+    engine = connect(settings.postgres.url.get_secret_value())
+    with engine.begin() as conn:
+        holds.place(conn, shop.processor, {1: {(shop.topic, 0): 7}}, uuid4(), 60)
+    (seen,) = kappa("status", "--json").json
+    assert seen["held_until"] is not None
+    assert "version 1: held for a comparison or a promote" in kappa("status").err
+    with engine.begin() as conn:
+        conn.exec_driver_sql(
+            "UPDATE kappa_hold SET expires_at = now() - interval '1 second' WHERE processor = %s",
+            (shop.processor,),
+        )
+    engine.dispose()
+    assert kappa("status", "--json").json[0]["held_until"] is None
 
 
 def test_a_version_without_a_lag_is_not_behind(
