@@ -30,7 +30,9 @@ from kappa.config import KafkaSettings, PostgresSettings, RegistrySettings, Sett
 from kappa.log.history import topic_history
 from kappa.operations.replay import DEFAULT_BATCH_SIZE, PlannedReplay, Replayed, replay
 from kappa.registry.topic import TopicRegistry, value_subject
+from kappa.tables import migrate
 from kappa.tables.digest import digest
+from kappa.tables.engine import connect
 from tests.integration.kafka_scenes import make_topic, producer
 from tests.readings import SCHEMA, Sent, Unsent
 
@@ -251,6 +253,7 @@ class Site:
         return {row[0]: (row[1], row[2]) for row in found}
 
 
+@contextmanager
 def open_site(
     bootstrap_servers: str, postgres: str, engine: Engine, plugins: Path
 ) -> Iterator[Site]:
@@ -263,6 +266,19 @@ def open_site(
     with pytest.MonkeyPatch.context() as patch:
         patch.syspath_prepend(str(plugins))
         yield Site(settings, engine, plugins)
+
+
+@contextmanager
+def migrated_site(bootstrap_servers: str, postgres: str, plugins: Path) -> Iterator[Site]:
+    """A site at a database that is given kappa's tables, and a directory ``plugins`` to be made."""
+    plugins.mkdir(parents=True)
+    engine = connect(postgres)
+    try:
+        migrate.upgrade(engine)
+        with open_site(bootstrap_servers, postgres, engine, plugins) as site:
+            yield site
+    finally:
+        engine.dispose()
 
 
 @contextmanager

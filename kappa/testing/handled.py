@@ -108,7 +108,7 @@ class KeyedKind:
         codec = KeyCodec(self.bound.states)
         return {
             stored.key: dict(zip(self.bound.states, codec.decode(stored.state)[0], strict=True))
-            for stored in tables.state.values()
+            for stored in tables.state.rows.values()
         }
 
     def timers(self, tables: Tables) -> list[Timer]:
@@ -116,7 +116,7 @@ class KeyedKind:
         codec, kinds = KeyCodec(self.bound.states), {EVENT: "event", PROCESSING: "processing"}
         return sorted(
             Timer(at, stored.key, name, kinds[kind])
-            for stored in tables.state.values()
+            for stored in tables.state.rows.values()
             for (kind, name), at in codec.decode(stored.state)[1].items()
             if kind in kinds
         )

@@ -10,6 +10,7 @@ import polars as pl
 from kappa.errors import DataRefused
 from kappa.processing.events import Changes
 from kappa.processing.store import StoredState
+from kappa.testing.states import States
 
 Merging = Callable[[pl.DataFrame], pl.DataFrame]
 """Rows as they are stored, some of one key, to one row per key."""
@@ -77,14 +78,14 @@ class Tables:
         rows: the main table.
         sides: the tables of side outputs.
         late, dead: late records and dead letters as they came.
-        state: what is kept of each (partition, key).
+        state: what keys remember.
     """
 
     rows: Rows
     late: list[pl.DataFrame] = field(default_factory=list)
     dead: list[pl.DataFrame] = field(default_factory=list)
     sides: dict[str, Rows] = field(default_factory=dict)
-    state: dict[tuple[int, str], StoredState] = field(default_factory=dict)
+    state: States = field(default_factory=States)
 
     def commit(self, changes: Changes, dead: Sequence[pl.DataFrame]) -> None:
         """Takes in what a fold flushed, and dead letters.
@@ -99,7 +100,7 @@ class Tables:
         for name, rows in changes.sides.items():
             self.sides[name].write(rows)
         if changes.state is not None:
-            self._keep(changes.state)
+            self.state.write(changes.state)
 
     def open_rows(self, partition: int, ends_after: int, schema: pl.Schema) -> pl.DataFrame:
         """See kappa.processing.store.Store."""
@@ -118,37 +119,15 @@ class Tables:
         processing_through: int | None,
     ) -> Sequence[StoredState]:
         """See kappa.processing.store.Store."""
-        wanted = frozenset(keys)
-        return [
-            stored
-            for (owner, key), stored in self.state.items()
-            if owner == partition
-            and (
-                key in wanted
-                or _due(stored.event_timer, event_through)
-                or _due(stored.processing_timer, processing_through)
-            )
-        ]
+        return self.state.states(partition, keys, event_through, processing_through)
 
     def every_state(self, partition: int, most: int) -> Sequence[StoredState] | None:
         """See kappa.processing.store.Store."""
-        found = [stored for (owner, _), stored in self.state.items() if owner == partition]
-        return found if len(found) <= most else None
-
-    def _keep(self, changed: pl.DataFrame) -> None:
-        for partition, key, state, event_timer, processing_timer in changed.iter_rows():
-            if state is None:
-                self.state.pop((partition, key), None)
-            else:
-                self.state[partition, key] = StoredState(key, state, event_timer, processing_timer)
+        return self.state.every_state(partition, most)
 
 
 PLACE = ("_partition", "_offset", "_index")
 """The key of rows that records emitted: the record, and a number among its rows."""
-
-
-def _due(timer: int | None, through: int | None) -> bool:
-    return timer is not None and through is not None and timer <= through
 
 
 def _as_stored(rows: pl.DataFrame) -> pl.DataFrame:

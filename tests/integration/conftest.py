@@ -37,4 +37,5 @@ def site(stack: Stack, engine: Engine, tmp_path_factory: pytest.TempPathFactory)
     with engine.connect() as connection:
         name = connection.scalar(text("SELECT current_database()"))
     url = make_conninfo(stack.postgres_url, dbname=name)
-    yield from open_site(stack.bootstrap_servers, url, engine, plugins)
+    with open_site(stack.bootstrap_servers, url, engine, plugins) as one:
+        yield one

@@ -55,6 +55,13 @@ class Scene:
         self.runs.append(self._stack.enter_context(Run(here, log, self.name, *args)))
         return self.runs[-1]
 
+    def followed(self) -> Run:
+        """A run that has begun to follow, and soon says that a broker does not answer."""
+        run = self.run(environment={"KAPPA_KAFKA__DEFAULT_API_TIMEOUT_MS": "1500"})
+        self.publish()
+        self.catch_up()
+        return run
+
     def publish(self, count: int = 60) -> list[Sent]:
         """Publishes so many readings to the partitions in turn."""
         schema_id = self.site.schema_id(self.topic)

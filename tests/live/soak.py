@@ -27,11 +27,9 @@ import psutil
 from bench.servers import fresh_database
 from kappa.avro import schema as avro
 from kappa.registry.topic import value_subject
-from kappa.tables import migrate
 from kappa.tables.digest import digest
-from kappa.tables.engine import connect
 from tests.conftest import servers_for_tests
-from tests.faults import Site, open_site
+from tests.faults import Site, migrated_site
 from tests.live.history import History, until
 from tests.live.running import Run
 from tests.live.soak_stream import CHUNK, PARTITIONS, PROCESSOR, SCHEMA, Sales
@@ -267,16 +265,12 @@ def _errors(log: Path) -> list[str]:
 @contextmanager
 def soak_site(directory: Path) -> Iterator[Site]:
     """A site of the soak's own: the servers of the tests, else a stack that is gone afterwards."""
-    plugins = directory / "plugins"
-    plugins.mkdir(parents=True)
     with ExitStack() as stack:
         servers = stack.enter_context(servers_for_tests())
         url = stack.enter_context(fresh_database(servers.postgres_url, f"soak_{uuid.uuid4().hex}"))
-        engine = connect(url)
-        stack.callback(engine.dispose)
-        migrate.upgrade(engine)
-        open_one = contextmanager(open_site)
-        yield stack.enter_context(open_one(servers.bootstrap_servers, url, engine, plugins))
+        yield stack.enter_context(
+            migrated_site(servers.bootstrap_servers, url, directory / "plugins")
+        )
 
 
 def main() -> int:

@@ -18,7 +18,8 @@ from tests.readings import SCHEMA, START_MS, Reading, Unsent, encoded
 def site(site: Site) -> Iterator[Site]:
     """The same, but for a registry of its own that may be lost."""
     url = site.settings.postgres.url.get_secret_value()
-    yield from open_site(site.kafka.bootstrap_servers, url, site.engine, site.plugins)
+    with open_site(site.kafka.bootstrap_servers, url, site.engine, site.plugins) as one:
+        yield one
 
 
 def test_a_registry_that_cannot_be_read_at_the_start(scene: Callable[..., Scene]) -> None:

@@ -12,6 +12,7 @@ from kappa.processing.admission import anything
 from kappa.processing.events import TOMBSTONE_SCHEMA, Changes, Events
 from kappa.processing.keyed.declaration import BoundKeyedProcessor, KeyedProcessor
 from kappa.processing.store import Store, StoredState
+from kappa.testing.states import States
 from tests.unit.keyed_programs import SCHEMA
 from tests.unit.keyed_reference import Record
 
@@ -73,19 +74,12 @@ class WritableStore(Store, Protocol):
         """Commits what changed of the state of keys (STATE_SCHEMA)."""
 
 
-class MemoryStore:
-    """Committed states by partition and key; keeps how it was asked."""
+class MemoryStore(States):
+    """Committed states; keeps how it was asked."""
 
     def __init__(self) -> None:
-        self.rows: dict[tuple[int, str], StoredState] = {}
+        super().__init__()
         self.asked: list[tuple[int, tuple[str, ...]]] = []
-
-    def write(self, state: pl.DataFrame) -> None:
-        for partition, key, stored, event, processing in state.iter_rows():
-            if stored is None:
-                self.rows.pop((partition, key), None)
-            else:
-                self.rows[partition, key] = StoredState(key, stored, event, processing)
 
     def states(
         self,
@@ -94,22 +88,8 @@ class MemoryStore:
         event_through: int | None,
         processing_through: int | None,
     ) -> Sequence[StoredState]:
-        wanted = set(keys)
-        self.asked.append((partition, tuple(sorted(wanted))))
-        return [
-            row
-            for (of, key), row in self.rows.items()
-            if of == partition
-            and (
-                key in wanted
-                or _due(row.event_timer, event_through)
-                or _due(row.processing_timer, processing_through)
-            )
-        ]
-
-    def every_state(self, partition: int, most: int) -> Sequence[StoredState] | None:
-        found = [row for (of, _), row in self.rows.items() if of == partition]
-        return found if len(found) <= most else None
+        self.asked.append((partition, tuple(sorted(keys))))
+        return super().states(partition, keys, event_through, processing_through)
 
     def open_rows(self, partition: int, ends_after: int, schema: pl.Schema) -> pl.DataFrame:
         raise AssertionError("a keyed processor asks for states only")
@@ -189,7 +169,3 @@ def _outputs(changes: Changes) -> Iterator[tuple[str, pl.DataFrame]]:
 def _placed(frame: pl.DataFrame) -> Iterator[tuple[Any, ...]]:
     place = ["_partition", "_offset", "_index"]
     yield from frame.select(*place, pl.exclude(place)).iter_rows()
-
-
-def _due(timer: int | None, through: int | None) -> bool:
-    return timer is not None and through is not None and timer <= through
