@@ -1,7 +1,7 @@
-"""What the workers that follow a version say of themselves. Shown to people; decides nothing.
+"""What the workers that follow a version say of themselves.
 
-All functions run in the caller's transaction. Which worker is still there is judged by the
-database's clock alone.
+It is shown to people, and decides no more than how patient somebody is. All functions run in the
+caller's transaction. Which worker is still there is judged by the database's clock alone.
 """
 
 from __future__ import annotations

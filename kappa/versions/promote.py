@@ -27,6 +27,7 @@ from kappa.errors import (
     OffsetsBusy,
 )
 from kappa.failpoints import reach
+from kappa.tables import workers
 from kappa.versions import drain, preflight
 from kappa.versions.deployment import Action, Deployment, Moved, Options
 from kappa.versions.drain import Drain
@@ -47,14 +48,17 @@ class Persistence:
     Attributes:
         lock_timeout_ms: how long one attempt waits for a lock.
         deadline_s: for everything.
-        idle_s: how long a version that is behind may stand still before that is final.
+        idle_s: how long a version that is behind may stand still before that is final, where
+            somebody follows it: longer than a group takes to replace a worker that has died.
+        unread_s: the same where nobody does.
         drain_after: attempts that find it behind before the old one drains; None for never.
         drain_s: how long the old version may be without input.
     """
 
     lock_timeout_ms: int = LOCK_TIMEOUT_MS
     deadline_s: float = 30.0
-    idle_s: float = 5.0
+    idle_s: float = 15.0
+    unread_s: float = 5.0
     drain_after: int | None = 5
     drain_s: float = 10.0
 
@@ -233,16 +237,16 @@ class _Promotion:
 
     def _gains(self) -> bool:
         """Whether the new versions have read on lately."""
+        limits = self._persistence
+        new = [(move.processor, move.to_version) for move in self._deployment.moves]
         with self._engine.begin() as conn:
-            reached = sum(
-                at.next_offset
-                for move in self._deployment.moves
-                for at in read_positions(conn, move.processor, move.to_version)
-            )
+            reached = sum(at.next_offset for one in new for at in read_positions(conn, *one))
+            is_followed = any(workers.read(conn, *one) for one in new)
         if reached > self._reached:
             self._has_gained = self._has_gained or self._reached >= 0
             self._reached, self._gained_at = reached, time.monotonic()
-        return time.monotonic() - self._gained_at < self._persistence.idle_s
+        patience_s = limits.idle_s if is_followed else limits.unread_s
+        return time.monotonic() - self._gained_at < patience_s
 
     def _drain(self) -> None:
         for move in self._deployment.moves:

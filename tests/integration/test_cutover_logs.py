@@ -13,7 +13,7 @@ from tests.integration.test_promote import active
 from tests.readings import TOTALS, good, readings
 
 TWO = TOTALS + "\nfrom dataclasses import replace\nsecond = replace(processor, version=2)\n"
-IMPATIENT = Persistence(deadline_s=1, idle_s=0, drain_after=None)
+IMPATIENT = Persistence(deadline_s=1, unread_s=0, drain_after=None)
 
 
 def open_shop(site: Site, partitions: int = 2) -> tuple[str, str]:

@@ -54,7 +54,7 @@ def shown(engine: Engine, name: str) -> int:
 
 
 def go(engine: Engine, name: str, version: int) -> Promoted:
-    impatient = Persistence(deadline_s=1, idle_s=0, drain_after=None)
+    impatient = Persistence(deadline_s=1, unread_s=0, drain_after=None)
     return promote(engine, {name: version}, who="test", persistence=impatient)
 
 

@@ -138,7 +138,7 @@ def test_a_step_of_blue_that_comes_later_is_fenced(engine: Engine, name: str) ->
 
     swap = Thread(
         target=lambda: promote(
-            engine, {name: 2}, who="test", persistence=Persistence(60_000, idle_s=0)
+            engine, {name: 2}, who="test", persistence=Persistence(60_000, unread_s=0)
         )
     )
     worker = Thread(target=advance)
@@ -220,7 +220,7 @@ def test_a_commit_that_never_arrived_has_not(engine: Engine, name: str) -> None:
 def _error(engine: Engine, name: str) -> KappaError:
     """The error with which a promote of version 2 ends."""
     try:
-        promote(engine, {name: 2}, who="test", persistence=Persistence(60_000, idle_s=0))
+        promote(engine, {name: 2}, who="test", persistence=Persistence(60_000, unread_s=0))
     except KappaError as error:
         return error
     raise AssertionError("it was not refused")

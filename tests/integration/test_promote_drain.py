@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from contextlib import AbstractContextManager
+from datetime import UTC, datetime
 from threading import Event
 from uuid import uuid4
 
@@ -16,14 +17,15 @@ from sqlalchemy import Engine, text
 
 from kappa.errors import DrainExpired, Fenced, NotCaughtUp
 from kappa.runtime.worker.claiming import claim
-from kappa.tables import progress
+from kappa.tables import progress, workers
 from kappa.tables.progress import Advance
+from kappa.tables.workers import WorkerRow
 from kappa.versions import drain, timeline
 from kappa.versions.deployment import Move
 from kappa.versions.drain import Drain
 from kappa.versions.lifecycle import State
-from kappa.versions.promote import Persistence, promote
-from tests.faults import beside
+from kappa.versions.promote import Persistence, Promoted, promote
+from tests.faults import beside, wait_until
 from tests.integration.tables_scenes import items, ready
 from tests.integration.test_promote import active, states
 
@@ -154,10 +156,31 @@ def test_checkpoints_that_never_leave_a_gap_are_stopped(engine: Engine, name: st
 
 def test_nobody_reads_the_new_version_so_nothing_is_drained(engine: Engine, name: str) -> None:
     with pytest.raises(NotCaughtUp):
-        promote(engine, {name: 2}, who="test", persistence=Persistence(idle_s=0))
+        promote(engine, {name: 2}, who="test", persistence=Persistence(unread_s=0))
     with engine.connect() as conn:
         seen = {step.to_state for step in timeline.read(conn, name, 1)}
     assert State.DRAINING not in seen
+
+
+def test_a_version_whose_worker_has_died_is_waited_for(engine: Engine, name: str) -> None:
+    """Its row is there for a while; by then another one reads on."""
+    died = WorkerRow(uuid4(), name, 2, "host:1", "running", datetime.now(UTC))
+    with engine.begin() as conn:
+        workers.report(conn, died)
+    heard: list[str] = []
+    promoted: list[Promoted] = []
+    impatient = Persistence(deadline_s=60, idle_s=60, unread_s=0)
+
+    def work(_: Event) -> None:
+        promoted.append(
+            promote(engine, {name: 2}, who="t", persistence=impatient, listener=heard.append)
+        )
+
+    with beside(work):
+        wait_until("it is behind", lambda: any("behind" in said for said in heard))
+        with worker(engine, name, 2, lambda at: 10):
+            wait_until("the view moves", lambda: active(engine, name) == 2)
+    assert promoted[0].changed
 
 
 def test_while_it_drains_it_cannot_be_claimed_and_what_was_claimed_is_fenced(

@@ -32,7 +32,7 @@ from tests.integration.tables_scenes import item_rows, items, move_to, ready, re
 from tests.integration.test_promote import active, shown, states
 
 Unique = Callable[[str], str]
-IMPATIENT = Persistence(deadline_s=0.2, idle_s=0, drain_after=None)
+IMPATIENT = Persistence(deadline_s=0.2, unread_s=0, drain_after=None)
 
 
 @pytest.fixture

@@ -47,7 +47,7 @@ def run(engine: Engine, *statements: str) -> None:
 
 
 def go(engine: Engine, name: str) -> Promoted:
-    impatient = Persistence(deadline_s=1, drain_after=None, idle_s=0)
+    impatient = Persistence(deadline_s=1, drain_after=None, unread_s=0)
     return promote(
         engine, {name: 2}, who="test", options=Options(recreate=True), persistence=impatient
     )

@@ -46,7 +46,7 @@ NEAR = 4
 SEED = 7
 KILL_EVERY_S = 4.0
 READ_EVERY_S, READ_S = 5.0, 1.0
-HASTY = Persistence(deadline_s=2, idle_s=0.3, drain_after=2, drain_s=0.5)
+HASTY = Persistence(deadline_s=2, idle_s=0.3, unread_s=0.3, drain_after=2, drain_s=0.5)
 
 CODE = """
 from kappa import Count, Max, Source, Sum, Tumbling, WindowedAggregate
