@@ -15,6 +15,9 @@ Guarantee = Literal["exactly_once", "at_least_once", "at_most_once"]
 MAIN, LATE = "main", "late"
 """The outputs that are kappa's own: the rows of the table, and the late records."""
 
+_LONGEST_TIMEOUT_MS = 30_000
+"""A relay that says nothing for a minute counts as hanging, and it says nothing in a request."""
+
 _GUARANTEES = ("exactly_once", "at_least_once", "at_most_once")
 
 
@@ -54,7 +57,7 @@ class ToWebhook:
         url: ``http://…`` or ``https://…``, without a user or password.
         guarantee: ``"at_least_once"``; or ``"at_most_once"``, which tries once.
         retries: how often a row is tried again before it is set aside.
-        timeout: how long one request may take.
+        timeout: how long one request may take, 30 seconds at most.
         token_variable: the environment variable whose value is sent as a bearer token, so that
             no secret stands in code or tables; None for no token.
     """
@@ -86,6 +89,12 @@ class ToWebhook:
         if self.retries < 0:
             raise DeclarationError(f"a webhook cannot be tried again {self.retries} times")
         object.__setattr__(self, "timeout_ms", milliseconds(self.timeout))
+        if self.timeout_ms > _LONGEST_TIMEOUT_MS:
+            raise DeclarationError(
+                f"a webhook is waited for {_LONGEST_TIMEOUT_MS // 1000} seconds at most, not"
+                f" {self.timeout}",
+                hint="answer at once and do the work afterwards",
+            )
 
 
 Destination = ToTopic | ToWebhook

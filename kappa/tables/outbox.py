@@ -171,6 +171,14 @@ def drop(conn: Connection, name: str, version: int, output: str, rows: Sequence[
     conn.execute(sa.delete(outbox).where(_of(name, version, output), place.in_(places)))
 
 
+def give_back(
+    conn: Connection, name: str, version: int, output: str, rows: Sequence[Waiting]
+) -> None:
+    """Lets rows wait again that were dropped and have not left after all."""
+    places = [(r.topic, r.partition, r.offset, r.index, r.key, r.value) for r in rows]
+    insert(conn, name, version, output, pl.DataFrame(places, FRAME_SCHEMA, orient="row"))
+
+
 def set_aside(
     conn: Connection, name: str, version: int, output: str, row: Waiting, error: str
 ) -> None:

@@ -14,6 +14,7 @@ import pytest
 import sqlalchemy as sa
 
 from kappa.operations.promote import promote
+from kappa.runtime.relay.sending import run_relay
 from kappa.tables import bookkeeping, outbox
 from tests.faults import Site, wait_until
 from tests.integration.relay_scenes import Killed, relaying
@@ -43,6 +44,9 @@ class Alerts(KeyedProcessor):
             ctx.emit_to("alerts", sensor=ctx.key, code=-3)
 
 processor = Alerts
+
+class Next(Alerts):
+    version = 2
 """
 
 Answer = Callable[[dict[str, Any], int], int]
@@ -106,10 +110,13 @@ def hook() -> Iterator[Hook]:
 
 
 def serve(site: Site, hook: Hook, guarantee: str = "at_least_once") -> tuple[str, str]:
-    """A processor that serves and sends its alerts to the hook; its name and topic."""
+    """A processor that serves and sends its alerts to the hook; its name and topic.
+
+    It has a second version, which is not built.
+    """
     topic = site.topic(1)
     code = ALERTS.replace("URL", hook.url).replace("GUARANTEE", guarantee)
-    name = site.processor(code, topic)
+    name = site.processor(code, topic, versions=("Alerts", "Next"))
     site.replay(name)
     promote(site.settings, {name: 1})
     return name, topic
@@ -214,3 +221,67 @@ def test_at_most_once_never_repeats(site: Site, hook: Hook) -> None:
         wait_until("the last is posted", lambda: 299 in hook.bodies())
     assert len(hook.bodies()) == len(set(hook.bodies()))
     assert left(site, name) == []
+
+
+def test_a_relay_that_tries_again_says_so_and_forgets_what_it_has_delivered(
+    site: Site, hook: Hook
+) -> None:
+    """Each try and each wait is told; a kill meanwhile would not repeat the rows before."""
+    before: list[list[tuple[Any, ...]]] = []
+
+    def answer(body: dict[str, Any], times: int) -> int:
+        if body["code"] != 2:
+            return 200
+        if times == 2:
+            before.append(left(site, name))
+        return 503 if times < 4 else 200
+
+    hook.answer = answer
+    name, topic = serve(site, hook)
+    publish(site, name, topic, 3)
+    with relaying(site.settings, name, "alerts") as told:
+        wait_until("all is sent", lambda: sum(one.sent for one in told) == 3)
+    assert [row[0] for row in before[0]] == [2]
+    sent = [number for number, one in enumerate(told) if one.sent]
+    assert sent[2] - sent[1] - 1 == 7, "four tries and three waits"
+
+
+@pytest.mark.parametrize("guarantee", ["at_least_once", "at_most_once"])
+def test_a_relay_that_is_stopped_neither_forgets_nor_repeats(
+    site: Site, hook: Hook, guarantee: str
+) -> None:
+    name, topic = serve(site, hook, guarantee)
+    publish(site, name, topic, 20)
+    stop = threading.Event()
+
+    def answer(body: dict[str, Any], times: int) -> int:
+        if body["code"] == 5:
+            stop.set()
+        return 200
+
+    hook.answer = answer
+    run_relay(site.settings, name, "alerts", stop)
+    assert hook.bodies() == [0, 1, 2, 3, -3, 4, 5]
+    assert [row[0] for row in left(site, name)] == list(range(6, 20))
+    with relaying(site.settings, name, "alerts"):
+        wait_until("the outbox is empty", lambda: left(site, name) == [])
+        wait_until("the last is posted", lambda: 19 in hook.bodies())
+    assert hook.bodies()[7:] == list(range(6, 20))
+
+
+def test_what_was_delivered_when_another_version_began_to_serve_is_not_sent_by_that(
+    site: Site, hook: Hook
+) -> None:
+    def answer(body: dict[str, Any], times: int) -> int:
+        if body["code"] == 1:
+            promote(site.settings, {name: 2})
+        return 200
+
+    name, topic = serve(site, hook)
+    site.replay(name, version=2)
+    publish(site, name, topic, 4)
+    site.replay(name, version=2)
+    hook.answer = answer
+    with relaying(site.settings, name, "alerts"):
+        wait_until("the outbox is empty", lambda: left(site, name) == [])
+    assert hook.bodies() == [0, 1, 2, 3, -3]

@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from http.client import HTTPConnection, HTTPException, HTTPSConnection
 from types import TracebackType
 from typing import Self
 from urllib.parse import urlsplit
 
+from sqlalchemy import Connection
 from tenacity import (
+    RetryCallState,
     RetryError,
     Retrying,
     retry_if_exception_type,
@@ -64,6 +66,8 @@ class WebhookRelay:
             stop=stop_any(stop_after_attempt(tries), stop_when_event_set(sending.stop)),
             wait=wait_random_exponential(multiplier=_FIRST_WAIT_S, max=_LONGEST_WAIT_S),
             sleep=sleep_using_event(sending.stop),
+            before=self._begin_try,
+            before_sleep=self._begin_wait,
         )
 
     def __enter__(self) -> Self:
@@ -79,21 +83,57 @@ class WebhookRelay:
 
     def step(self) -> int | None:
         sending = self._sending
-        of = (sending.processor, self._version, sending.output)
+        rows: Sequence[Waiting] = ()
         with sending.engine.begin() as connection:
-            if not sending.is_mine(connection, self._version):
-                return None
-            # Row by row: one that was set aside may be given back among those that have left.
-            outbox.drop(connection, *of, self._delivered)
-            rows = outbox.waiting(connection, *of, _BATCH_ROWS)
-            if self._once:
-                outbox.drop(connection, *of, rows)
+            serving = self._settle(connection)
+            if serving == self._version:
+                of = (sending.processor, serving, sending.output)
+                rows = outbox.waiting(connection, *of, _BATCH_ROWS)
+                if self._once:
+                    outbox.drop(connection, *of, rows)
         self._delivered = []
-        for row in rows:
+        if serving != self._version:
+            return None
+        for number, row in enumerate(rows):
             if sending.stop.is_set():
+                self._part(rows[number:])
                 break
             self._deliver(row)
         return len(rows)
+
+    def _settle(self, connection: Connection) -> int | None:
+        """Drops what was delivered, which a promote may have made another version's; returns the
+        version that serves, which is the same one until COMMIT.
+
+        Row by row: one that was set aside may be given back among those that have left.
+        """
+        sending = self._sending
+        sending.is_mine(connection, self._version)
+        serving = outbox.active_version(connection, sending.processor)
+        if serving is not None:
+            outbox.drop(connection, sending.processor, serving, sending.output, self._delivered)
+        return serving
+
+    def _part(self, left: Sequence[Waiting]) -> None:
+        """Nothing that was delivered is sent again, and what was not begun is not forgotten."""
+        sending = self._sending
+        with sending.engine.begin() as connection:
+            serving = self._settle(connection)
+            if self._once and serving == self._version:
+                outbox.give_back(connection, sending.processor, serving, sending.output, left)
+        self._delivered = []
+
+    def _begin_try(self, _: RetryCallState) -> None:
+        """Tries may go on for minutes, and a process that says nothing for one is ended."""
+        self._sending.tell(0, 0)
+
+    def _begin_wait(self, _: RetryCallState) -> None:
+        """However long this row is tried, the ones before it are not sent again."""
+        self._sending.tell(0, 0)
+        if self._delivered:
+            with self._sending.engine.begin() as connection:
+                self._settle(connection)
+            self._delivered = []
 
     def _deliver(self, row: Waiting) -> None:
         headers = {"Idempotency-Key": self._idempotency_key(row)}
