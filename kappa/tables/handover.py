@@ -25,13 +25,22 @@ def hand_over(conn: Connection, former: Layout | None, layout: Layout) -> None:
     """
     name = layout.processor
     if former is not None:
-        outbox.prune(conn, name, layout.version, [sent.output for sent in layout.publishes])
+        prune(conn, layout)
         for sent in former.publishes:
             _pass_on(conn, former, layout, sent)
         for sent in layout.publishes:
             if sent.carries is Carries.FINAL:
                 _catch_up(conn, former, layout, sent.output)
     news.tell(conn, name)
+
+
+def prune(conn: Connection, layout: Layout) -> None:
+    """Drops what a version that does not serve has of records the serving one has come to."""
+    outputs = [sent.output for sent in layout.publishes]
+    outbox.prune(conn, layout.processor, layout.version, outputs)
+    for sent in layout.publishes:
+        if sent.carries is not Carries.RECORDS:
+            dirty_keys.prune(conn, layout, sent.output)
 
 
 def _pass_on(conn: Connection, former: Layout, layout: Layout, sent: Publication) -> None:

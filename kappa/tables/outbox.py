@@ -9,11 +9,11 @@ from __future__ import annotations
 
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
 
 import polars as pl
 import sqlalchemy as sa
 from sqlalchemy import Connection
+from sqlalchemy.dialects import postgresql
 
 from kappa.tables.bookkeeping import offset, outbox, processor
 from kappa.tables.copy import copy_in
@@ -81,13 +81,18 @@ class Waiting:
     value: bytes | None
 
 
-def frontier(conn: Connection, name: str, version: int) -> Frontier | None:
-    """From where on outputs of this version count; None where no version serves yet."""
-    rows = conn.execute(_FRONTIER, {"p": name, "v": version}).all()
+def frontier(conn: Connection, name: str, version: int, topic: str) -> Frontier | None:
+    """From where on outputs of this version count that are made of records of ``topic``.
+
+    None where no version serves yet, or one that does not read the topic: there is no place where
+    this one would go on.
+    """
+    rows = conn.execute(_FRONTIER, {"p": name, "v": version, "t": topic}).all()
     if not rows or rows[0].active_version is None:
         return None
+    serving = rows[0].active_version == version
     reached = {row.partition: row.next_offset for row in rows if row.partition is not None}
-    return Frontier(rows[0].active_version == version, reached)
+    return Frontier(serving, reached) if serving or reached else None
 
 
 def insert(conn: Connection, name: str, version: int, output: str, frame: pl.DataFrame) -> None:
@@ -111,23 +116,19 @@ def waiting(
     conn: Connection, name: str, version: int, output: str, limit: int
 ) -> Sequence[Waiting]:
     """The next rows to leave, by partition in the order of their records."""
+    sources = _sources(name, version)
     rows = sa.select(
         outbox.c.topic,
-        offset.c.topic_id,
+        sources.c.topic_id,
         outbox.c.partition,
         outbox.c.offset,
         outbox.c.index,
         outbox.c.key,
         outbox.c.value,
     )
-    joined = sa.and_(
-        *(
-            offset.c[column] == outbox.c[column]
-            for column in ("processor", "version", "topic", "partition")
-        )
-    )
+    joined = sa.and_(sources.c.topic == outbox.c.topic, sources.c.partition == outbox.c.partition)
     query = (
-        rows.join_from(outbox, offset, joined)
+        rows.join_from(outbox, sources, joined)
         .where(_of(name, version, output), outbox.c.failed_at.is_(None))
         .order_by(outbox.c.topic, outbox.c.partition, outbox.c.offset, outbox.c.index)
         .limit(limit)
@@ -150,16 +151,24 @@ def discard(
     """Drops the rows that have left: up to a place, inclusive, in each partition."""
     if not through:
         return
-    parameters: dict[str, Any] = {
-        "p": name,
-        "v": version,
-        "o": output,
-        "topic_ids": [topic_id for topic_id, _ in through],
-        "partitions": [partition for _, partition in through],
-        "offsets": [place[0] for place in through.values()],
-        "indexes": [place[1] for place in through.values()],
-    }
-    conn.execute(_DISCARD, parameters)
+    sources = _sources(name, version)
+    done = (
+        sa.func.unnest(
+            sa.cast([topic_id for topic_id, _ in through], postgresql.ARRAY(sa.Text)),
+            sa.cast([partition for _, partition in through], postgresql.ARRAY(sa.Integer)),
+            sa.cast([place[0] for place in through.values()], postgresql.ARRAY(sa.BigInteger)),
+            sa.cast([place[1] for place in through.values()], postgresql.ARRAY(sa.Integer)),
+        )
+        .table_valued("topic_id", "partition", "last", "number", name="done")
+        .render_derived()
+    )
+    conn.execute(
+        sa.delete(outbox)
+        .where(_of(name, version, output), outbox.c.failed_at.is_(None))
+        .where(sources.c.topic == outbox.c.topic, sources.c.partition == outbox.c.partition)
+        .where(sources.c.topic_id == done.c.topic_id, sources.c.partition == done.c.partition)
+        .where(sa.tuple_(outbox.c.offset, outbox.c.index) <= sa.tuple_(done.c.last, done.c.number))
+    )
 
 
 def drop(conn: Connection, name: str, version: int, output: str, rows: Sequence[Waiting]) -> None:
@@ -194,6 +203,19 @@ def set_aside(
     conn.execute(sa.update(outbox).where(one).values(failed_at=sa.func.now(), error=reason))
 
 
+def _sources(name: str, version: int) -> sa.Subquery:
+    """The topic id of every partition; of one that the version does not read, because a promote
+    dropped its topic, the id that another version has read."""
+    by_place = (offset.c.topic, offset.c.partition)
+    return (
+        sa.select(*by_place, offset.c.topic_id)
+        .ext(postgresql.distinct_on(*by_place))
+        .where(offset.c.processor == name)
+        .order_by(*by_place, (offset.c.version == version).desc(), offset.c.version.desc())
+        .subquery("sources")
+    )
+
+
 def _of(name: str, version: int, output: str) -> sa.ColumnElement[bool]:
     return sa.and_(
         outbox.c.processor == name, outbox.c.version == version, outbox.c.output == output
@@ -205,6 +227,7 @@ SELECT p.active_version, o.partition, o.next_offset
 FROM kappa_processor AS p
 LEFT JOIN kappa_offset AS o
   ON o.processor = p.name AND o.version = p.active_version AND p.active_version <> :v
+  AND o.topic = :t
 WHERE p.name = :p
 """)
 
@@ -228,15 +251,4 @@ JOIN (
     FROM kappa_dirty_key GROUP BY processor, version, output
 ) AS b ON b.processor = p.name AND b.version = p.active_version
 GROUP BY p.name, b.output
-""")
-
-_DISCARD = sa.text("""
-DELETE FROM kappa_outbox AS b
-USING kappa_offset AS o,
-  unnest(CAST(:topic_ids AS text[]), CAST(:partitions AS int[]), CAST(:offsets AS bigint[]),
-         CAST(:indexes AS int[])) AS done (topic_id, partition, last, number)
-WHERE b.processor = :p AND b.version = :v AND b.output = :o AND b.failed_at IS NULL
-  AND o.processor = :p AND o.version = :v AND o.topic = b.topic AND o.partition = b.partition
-  AND o.topic_id = done.topic_id AND o.partition = done.partition
-  AND (b."offset", b.index) <= (done.last, done.number)
 """)

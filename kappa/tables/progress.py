@@ -5,7 +5,7 @@ All functions run in the caller's transaction. A partition is named ``(topic, pa
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, fields
 from typing import Any
 
@@ -210,6 +210,18 @@ def lock(
     return rows
 
 
+def hold(conn: Connection, processor: str, version: int, epochs: Mapping[Partition, int]) -> None:
+    """Keeps partitions claimed under these epochs where they are until COMMIT.
+
+    Raises:
+        Fenced: one was claimed since; it is named.
+    """
+    rows = lock(conn, processor, version, epochs)
+    lost = [place for place, epoch in sorted(epochs.items()) if rows[place].epoch != epoch]
+    if lost:
+        raise _fenced(lost, epochs[lost[0]], rows[lost[0]])
+
+
 def _progress(
     conn: Connection, where: sa.ColumnElement[bool], *, locked: bool = False
 ) -> tuple[PartitionProgress, ...]:
@@ -245,14 +257,20 @@ def _arrays(advances: Sequence[Advance]) -> dict[str, list[object]]:
 def fenced(steps: Sequence[Advance], found: Iterable[PartitionProgress]) -> Fenced:
     """The error that names the partitions of ``steps`` and what is ``found`` of the first."""
     rows = {(row.topic, row.partition): row for row in found}
-    first = rows.get((steps[0].topic, steps[0].partition))
+    lost = [(step.topic, step.partition) for step in steps]
+    return _fenced(lost, steps[0].epoch, rows.get(lost[0]), offset=steps[0].old_offset)
+
+
+def _fenced(
+    lost: Sequence[Partition], epoch: int, first: PartitionProgress | None, **detail: object
+) -> Fenced:
     return Fenced(
         "somebody else has claimed the partition since",
-        partitions=", ".join(f"{step.topic}/{step.partition}" for step in steps),
-        epoch=steps[0].epoch,
+        partitions=", ".join(f"{topic}/{partition}" for topic, partition in lost),
+        epoch=epoch,
         epoch_now=first and first.epoch,
         owner_now=first and first.owner,
-        offset=steps[0].old_offset,
+        **detail,
         offset_now=first and first.next_offset,
         hint="another worker, or a promote, has taken over: start again to claim what is left",
     )

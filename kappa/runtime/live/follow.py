@@ -33,12 +33,13 @@ from kappa.runtime.live.admittance import Departed, registered_positions, takes_
 from kappa.runtime.live.pulse import Pulse
 from kappa.runtime.live.watchdog import Watchdog
 from kappa.runtime.processes import Desk
+from kappa.runtime.worker.checkpoint import LogEnds
 from kappa.runtime.worker.holding import stands
 from kappa.runtime.worker.job import Report, Rhythm
 from kappa.runtime.worker.tenure import Terms
 from kappa.runtime.worker.worker import taken_over
 from kappa.tables.engine import connect
-from kappa.tables.finality import Partition, Span
+from kappa.tables.finality import Partition
 from kappa.tables.progress import PartitionProgress
 from kappa.telemetry.logs import configure_logs
 from kappa.versions import records
@@ -60,6 +61,8 @@ _FENCED_PAUSE_S = 2.0
 _COMMIT_PATIENCE_S = 3600.0
 """A database that is away is waited for, and said to be; a hang is the watchdog's affair."""
 _DRAINING_LOOK_S = 0.2
+_FIRST_ENDS_S = 5.0
+"""Without knowing where the log ends nothing becomes final; all else need not wait for that."""
 _WATCH_EVERY_S = 1.0
 
 
@@ -241,9 +244,14 @@ class _Follower:
         topic = assembly.topic
         places = [(row.topic, row.partition) for row in found]
 
-        def ends() -> tuple[Collection[Span], Collection[Partition]]:
-            latest = watch.latest.by_partition
-            return [(topic, number, end) for number, end in latest.items()], places
+        watch.first(_FIRST_ENDS_S)
+
+        def ends() -> LogEnds | None:
+            latest = watch.latest
+            if latest.error is not None or not latest.by_partition:
+                return None  # where the log seems to end, there may be more by now
+            spans = [(topic, number, end) for number, end in latest.by_partition.items()]
+            return LogEnds(spans, [place for place in places if place[1] in latest.by_partition])
 
         return Terms(
             kafka=self._kafka,

@@ -60,8 +60,9 @@ class Place(ABC):
         return self.child is None and time.monotonic() >= self._due_at
 
     def fill(self) -> None:
-        """Starts a process here."""
+        """Starts a process here, whatever was asked of the one before."""
         self._heard_at = time.monotonic()
+        self._leaves_at = None
         self.child = self._started()
 
     def hear(self) -> None:

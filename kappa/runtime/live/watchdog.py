@@ -123,6 +123,8 @@ class Watchdog:
         ends = self._ends.latest.by_partition
         held = {run.place.partition for run in tenure.runs if run.finished}
         waits: list[tuple[float, int]] = []
+        # What went to others and comes back has not stood still meanwhile.
+        self._moved_at = {n: at for n, at in self._moved_at.items() if n in tenure.committed}
         for number, position in list(tenure.committed.items()):
             stood, since = self._moved_at.get(number, (position, now))
             # A fault is known, shown, and tried again; a hold is over by itself.

@@ -13,7 +13,7 @@ from sqlalchemy import Connection
 from kappa.processing.events import Changes
 from kappa.processing.windowed.corrections import CORRECTIONS
 from kappa.runtime.outputs.encoder import OutputEncoder, key_texts
-from kappa.tables import dirty_keys, finality, news, outbox
+from kappa.tables import dirty_keys, finality, handover, news, outbox
 from kappa.tables.layout import INDEX, Layout, key_of
 from kappa.tables.outbox import Frontier
 from kappa.tables.publication import LATE, MAIN, Carries, Publication
@@ -44,14 +44,14 @@ class Outgoing:
         self._frontier: Frontier | None = None
         self._before: datetime | None = None
         if layout.publishes and reached:
-            self._frontier = outbox.frontier(conn, layout.processor, layout.version)
+            self._frontier = outbox.frontier(conn, layout.processor, layout.version, topic)
 
     def write(self) -> None:
         """Adds what leaves of the rows that are written, before they are."""
         if self._frontier is None:
             return
         if not self._frontier.serving:
-            self._prune()
+            handover.prune(self._conn, self._layout)
         for sent in self._layout.publishes:
             if sent.carries is Carries.RECORDS:
                 self._write_records(sent, self._frontier)
@@ -63,40 +63,38 @@ class Outgoing:
 
     def hold_finality(self) -> None:
         """Remembers up to when windows are final, before that is moved."""
-        if self._sends_final():
+        if self._sends_final() and self._is_serving:
             self._before = _held(self._conn, self._layout)
 
     def write_final(self, rows: pl.DataFrame) -> None:
         """Adds the windows that have become final, and of the written ``rows`` those that were
         and are corrected.
 
-        A version that does not serve adds none: a promote finds them by what both had reached.
+        A version that does not serve adds none that have become final: a promote finds them by
+        what both had reached. What it has corrected no other trace tells of.
         """
-        layout = self._layout
-        if not self._sends_final():
+        layout, frontier = self._layout, self._frontier
+        if frontier is None or not self._sends_final():
             return
-        now = finality.read(self._conn, layout.processor, layout.version).through
-        if now is not None and (self._before is None or self._before < now):
-            dirty_keys.mark_final(self._conn, layout, MAIN, self._before, now, self._reached)
-        if CORRECTIONS in rows.columns:
+        if frontier.serving:
+            now = finality.read(self._conn, layout.processor, layout.version).through
+            if now is not None and (self._before is None or self._before < now):
+                dirty_keys.mark_final(self._conn, layout, MAIN, self._before, now, self._reached)
+        if CORRECTIONS in rows.columns and self._is_beyond(frontier):
             corrected = rows.filter(pl.col(CORRECTIONS) > 0)
             if len(corrected):
                 dirty_keys.mark(self._conn, layout, MAIN, corrected, self._reached)
 
+    @property
+    def _is_serving(self) -> bool:
+        return self._frontier is not None and self._frontier.serving
+
     def _sends_final(self) -> bool:
         sent = self._layout.publication(MAIN)
-        serving = self._frontier is not None and self._frontier.serving
-        return serving and sent is not None and sent.carries is Carries.FINAL
+        return sent is not None and sent.carries is Carries.FINAL
 
     def _is_beyond(self, frontier: Frontier) -> bool:
         return any(frontier.beyond(*step) for step in self._reached.items())
-
-    def _prune(self) -> None:
-        name, version = self._layout.processor, self._layout.version
-        outbox.prune(self._conn, name, version, [sent.output for sent in self._layout.publishes])
-        for sent in self._layout.publishes:
-            if sent.carries is Carries.UPDATES:
-                dirty_keys.prune(self._conn, self._layout, sent.output)
 
     def _write_records(self, sent: Publication, frontier: Frontier) -> None:
         rows = _rows_of(self._changes, sent.output)

@@ -27,6 +27,7 @@ from kappa.runtime.replay.execution import (
     registered,
 )
 from kappa.runtime.replay.plan import Plan
+from kappa.runtime.worker.checkpoint import LogEnds
 from kappa.runtime.worker.holding import stands
 from kappa.runtime.worker.job import Report, Rhythm
 from kappa.runtime.worker.tenure import Terms
@@ -92,7 +93,7 @@ class _Shared:
         self._listener = listener
         self._passed = sum(row.next_offset for row in self._positions())
         assembly = plan.assembly
-        spans = tuple((span.topic, span.partition, span.end) for span in plan.spans)
+        ends = LogEnds(tuple((span.topic, span.partition, span.end) for span in plan.spans))
         self._terms = Terms(
             kafka=require_kafka(plan.settings),
             layout=assembly.layout,
@@ -100,7 +101,7 @@ class _Shared:
             building=plan.building,
             limit=assembly.bound.declaration.max_dead_letters,
             rhythm=rhythm,
-            ends=lambda: (spans, ()),
+            ends=lambda: ends,
             patience_s=_PATIENCE_S,
         )
 

@@ -20,6 +20,22 @@ from kappa.tables.remerge import Remerge
 
 
 @dataclass(frozen=True)
+class LogEnds:
+    """Where the log ends, as far as that bears on what is final.
+
+    Attributes:
+        spans: up to where the version's partitions are being read: topic, partition, end.
+        silent: the partitions that have nothing to read once they are there.
+    """
+
+    spans: Collection[finality.Span] = ()
+    silent: Collection[finality.Partition] = ()
+
+
+NOWHERE = LogEnds()
+
+
+@dataclass(frozen=True)
 class Checkpoint:
     """What is committed together.
 
@@ -31,8 +47,7 @@ class Checkpoint:
         most_dead: how many open dead letters the version may have; None for any number.
         building: whether rows are appended or merged into their keys.
         remerge: how rows of one key merge where SQL cannot do it.
-        spans: up to where the version's partitions are being read: topic, partition, end.
-        silent: the partitions that have nothing to read.
+        ends: where the log ends; None if nobody knows, and then no window becomes final.
     """
 
     advances: Sequence[progress.Advance]
@@ -42,8 +57,7 @@ class Checkpoint:
     remerge: Remerge | None = None
     retried: Sequence[dead_letters.Retried] = ()
     most_dead: int | None = None
-    spans: Collection[finality.Span] = ()
-    silent: Collection[finality.Partition] = ()
+    ends: LogEnds | None = NOWHERE
 
 
 @dataclass(frozen=True)
@@ -100,7 +114,7 @@ def commit(engine: Engine, layout: Layout, checkpoint: Checkpoint) -> Written:
             rows, corrections = _marked(connection, layout, changes.rows)
             sink.upsert(connection, layout, rows, checkpoint.remerge)
         reach("rows_written")
-        _finalize(connection, layout, outgoing, rows, checkpoint.spans, checkpoint.silent)
+        _finalize(connection, layout, outgoing, rows, checkpoint.ends)
         reach("committing")
     reach("committed")
     rows_written = len(changes.rows) + sum(map(len, changes.sides.values()))
@@ -112,20 +126,24 @@ def pass_silence(
     layout: Layout,
     topic: str,
     reached: Mapping[int, int],
-    spans: Collection[finality.Span],
-    silent: Collection[finality.Partition],
+    epochs: Mapping[int, int],
+    ends: LogEnds,
 ) -> None:
     """Makes rows final that only silent partitions hold back, where no checkpoint does.
 
-    ``reached`` is how far our partitions are committed.
+    ``reached`` is how far our partitions are committed, and ``epochs`` under what. They are kept
+    there meanwhile, so that no promote goes by between what becomes final and what is sent.
 
     Raises:
+        Fenced: a partition is no longer ours; nothing has become final.
         DatabaseUnavailable: nothing has become final, or nobody knows.
     """
     nothing = Changes(pl.DataFrame())
+    held = {(topic, partition): epoch for partition, epoch in epochs.items()}
     with engine.begin() as connection:
+        progress.hold(connection, layout.processor, layout.version, held)
         outgoing = Outgoing(connection, layout, topic, reached, nothing)
-        _finalize(connection, layout, outgoing, nothing.rows, spans, silent)
+        _finalize(connection, layout, outgoing, nothing.rows, ends)
 
 
 def _finalize(
@@ -133,21 +151,21 @@ def _finalize(
     layout: Layout,
     outgoing: Outgoing,
     rows: pl.DataFrame,
-    spans: Collection[finality.Span],
-    silent: Collection[finality.Partition],
+    ends: LogEnds | None,
 ) -> None:
     """Raises the moment up to which rows are final, and sends out those that became so."""
     if layout.finality is None:
         return
     outgoing.hold_finality()
-    finality.advance(
-        connection,
-        layout.processor,
-        layout.version,
-        layout.finality,
-        spans=spans,
-        silent=silent,
-    )
+    if ends is not None:
+        finality.advance(
+            connection,
+            layout.processor,
+            layout.version,
+            layout.finality,
+            spans=ends.spans,
+            silent=ends.silent,
+        )
     outgoing.write_final(rows)
 
 

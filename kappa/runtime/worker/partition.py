@@ -50,7 +50,7 @@ class PartitionRun:
         self.waiting: RawBatch | None = None
         self.served = 0
         """When it last had its turn, as its worker counts them."""
-        self._epoch = claimed.epoch
+        self.epoch = claimed.epoch
         self._committed = claimed.next_offset
         self._tally = Tally()
         start = claimed.next_offset
@@ -121,7 +121,7 @@ class PartitionRun:
         advance = Advance(
             topic=self.place.topic,
             partition=self.place.partition,
-            epoch=self._epoch,
+            epoch=self.epoch,
             old_offset=self._committed,
             new_offset=self.position,
             max_event_time=self.clock.max_event_time,

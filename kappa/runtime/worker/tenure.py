@@ -8,7 +8,7 @@ order of the log. Replays and live work are the same loop; a replay's partitions
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Callable, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import suppress
 from dataclasses import dataclass
@@ -25,7 +25,7 @@ from kappa.log.reader import LogReader
 from kappa.log.records import RawBatch
 from kappa.processing.dead_letter_limit import DeadLetterLimit
 from kappa.processing.events import Fold
-from kappa.runtime.worker.checkpoint import Checkpoint, pass_silence
+from kappa.runtime.worker.checkpoint import Checkpoint, LogEnds, pass_silence
 from kappa.runtime.worker.job import Report, Rhythm
 from kappa.runtime.worker.keys import read_keys
 from kappa.runtime.worker.lasting import commit_lasting
@@ -33,12 +33,17 @@ from kappa.runtime.worker.pace import Pace
 from kappa.runtime.worker.partition import PartitionRun
 from kappa.runtime.worker.spent import Spent
 from kappa.tables import dead_letters
-from kappa.tables.finality import Partition, Span
 from kappa.tables.layout import Layout
 from kappa.tables.remerge import Remerge
 
 SHORTEST_STRIDE = 8_192
 """Records folded at once, at least, unless a checkpoint comes first."""
+
+_FIRST_STRIDE = 100
+"""Records folded before it is known how fast that goes."""
+
+_LONGEST_STRIDE_S = 2.0
+"""About, by how fast the stride before was."""
 
 _LOOK_S = 0.2
 """How long to wait for records before looking whether to stop."""
@@ -57,7 +62,7 @@ class Terms:
         building: whether rows are appended to a table without keys, or merged into one.
         limit: how many dead letters the version goes on with.
         ends: up to where the version's partitions are being read, whoever does, and which of
-            them may be silent; asked at every checkpoint.
+            them may be silent; asked at every checkpoint. None while nobody knows.
         patience_s: how long a commit waits for a database that is lost.
         on_lost: hears each time that it is found to be.
     """
@@ -68,7 +73,7 @@ class Terms:
     building: bool
     limit: DeadLetterLimit
     rhythm: Rhythm
-    ends: Callable[[], tuple[Collection[Span], Collection[Partition]]]
+    ends: Callable[[], LogEnds | None]
     patience_s: float
     on_lost: Callable[[DatabaseUnavailable], None] = lambda lost: None
 
@@ -107,7 +112,9 @@ class Tenure:
         self._since = 0
         self._bytes = 0
         self._first: float | None = None
+        self._speed: float | None = None
         self._looked_at = time.monotonic()
+        self._knew_ends = True
         self._committing: Future[bool] | None = None
 
     @property
@@ -187,14 +194,22 @@ class Tenure:
 
         Long strides are cheap. Near a checkpoint they get shorter: what partitions are apart
         then are windows written in several parts, to be merged when the build ends.
+
+        Where a handler is slow they are as short as it takes: nothing is committed meanwhile, and
+        nobody asks whether to stop.
         """
         left = self._terms.rhythm.batch_size - self._since
-        return max(min(left, max(left // (2 * partitions), SHORTEST_STRIDE)), 1)
+        stride = min(left, max(left // (2 * partitions), SHORTEST_STRIDE))
+        most = _FIRST_STRIDE if self._speed is None else int(self._speed * _LONGEST_STRIDE_S)
+        return max(min(stride, most), 1)
 
     def _take(self, run: PartitionRun, raw: RawBatch) -> None:
         reach("fetched")
         keys_at = partial(read_keys, self._terms.kafka, run.topic_id, run.place)
+        began = time.monotonic()
         dead = run.fold(raw, self._decoder, self._fold, keys_at)
+        if len(raw.values):
+            self._speed = len(raw.values) / max(time.monotonic() - began, 1e-6)
         reach("folded")
         if len(dead):
             self._dead.append(dead)
@@ -222,7 +237,8 @@ class Tenure:
             step for run in self.runs if (step := run.checkpoint(late.get(run.place.partition, 0)))
         ]
         dead, self._dead = self._dead, []
-        spans, silent = self._terms.ends()
+        ends = self._terms.ends()
+        self._knew_ends = ends is not None
         checkpoint = Checkpoint(
             advances=[advance for advance, _ in steps],
             changes=changes,
@@ -231,22 +247,22 @@ class Tenure:
             most_dead=self._terms.limit.count,
             building=self._terms.building,
             remerge=self._terms.remerge,
-            spans=spans,
-            silent=silent,
+            ends=ends,
         )
         size = sum(size for _, size in steps)
         self._settle()
         self._committing = committer.submit(self._commit, checkpoint, size)
 
     def _is_silence_due(self) -> bool:
-        """Whether a partition may have become silent since, and no checkpoint says so.
+        """Whether something may have become final that no checkpoint says: because a partition is
+        silent by now, or because nobody knew where the log ends when there was one.
 
         While a build goes on no partition counts as silent.
         """
         rule = self._terms.layout.finality
         return (
             rule is not None
-            and rule.idle_after_ms is not None
+            and not (rule.idle_after_ms is None and self._knew_ends)
             and not self._terms.building
             and self._first is None
             and self._committing is None
@@ -255,12 +271,20 @@ class Tenure:
 
     def _look_for_silence(self) -> bool:
         """Commits nothing that the fold has flushed: false."""
-        spans, silent = self._terms.ends()
-        topic = self.runs[0].place.topic
+        ends = self._terms.ends()
+        if ends is None:
+            return False
+        epochs = {run.place.partition: run.epoch for run in self.runs}
         with suppress(DatabaseUnavailable):
             pass_silence(
-                self._engine, self._terms.layout, topic, dict(self.committed), spans, silent
+                self._engine,
+                self._terms.layout,
+                self.runs[0].place.topic,
+                dict(self.committed),
+                epochs,
+                ends,
             )
+            self._knew_ends = True
         return False
 
     def _settle(self) -> None:

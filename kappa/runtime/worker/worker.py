@@ -18,6 +18,7 @@ from kappa.plugins import find, load
 from kappa.registry.topic import TopicRegistry
 from kappa.runtime.assembly import Assembly, assemble, registry_of
 from kappa.runtime.worker import holding
+from kappa.runtime.worker.checkpoint import LogEnds
 from kappa.runtime.worker.claiming import claim
 from kappa.runtime.worker.job import Job
 from kappa.runtime.worker.letters import StoredLetters
@@ -52,6 +53,7 @@ def run_assembled(
     job: Job, assembly: Assembly, registry: TopicRegistry, listener: Listener
 ) -> None:
     """``run_job`` where its version has been put together already."""
+    ends = LogEnds(job.spans, job.silent)
     terms = Terms(
         kafka=require_kafka(job.settings),
         layout=assembly.layout,
@@ -59,7 +61,7 @@ def run_assembled(
         building=job.building,
         limit=assembly.bound.declaration.max_dead_letters,
         rhythm=job.rhythm,
-        ends=lambda: (job.spans, job.silent),
+        ends=lambda: ends,
         patience_s=_PATIENCE_S,
     )
     targets = dict(zip(job.partitions, job.targets, strict=True))
