@@ -17,13 +17,24 @@ import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta
+from threading import Event
 
 import pytest
 import sqlalchemy as sa
 
+from kappa.errors import Fenced
 from kappa.operations.promote import promote
 from kappa.operations.status import VersionStatus, status
-from tests.faults import Interrupted, Site, wait_until
+from kappa.plugins import find, load
+from kappa.runtime.assembly import assemble, registry_of
+from kappa.runtime.worker.checkpoint import LogEnds, pass_silence
+from kappa.runtime.worker.claiming import claim
+from kappa.runtime.worker.job import Rhythm
+from kappa.runtime.worker.tenure import Terms
+from kappa.runtime.worker.worker import taken_over
+from kappa.tables import progress
+from kappa.versions import records
+from tests.faults import Interrupted, Site, beside, wait_until
 from tests.readings import START_MS, Reading, Unsent, good
 
 MINUTE_MS = 60_000
@@ -187,6 +198,67 @@ def test_rows_become_final_when_a_followed_partition_falls_silent(site: Site, to
             publish(site, topic, (0, at(5.5)))
         assert minutes(site, name) == {0: 2}
         wait_until("the rest", lambda: minutes(site, name) == {0: 2, 1: 2, 2: 2, 3: 1, 4: 1})
+
+
+def test_a_worker_that_was_replaced_makes_nothing_final(site: Site, topic: str) -> None:
+    name = site.processor(IMPATIENT, topic)
+    site.replay(name)
+    promote(site.settings, {name: None})
+    with site.engine.connect() as connection:
+        layout = records.require(connection, name, 1).layout
+        rows = progress.read(connection, name, 1)
+    reached = {row.partition: row.next_offset for row in rows}
+    epochs = {row.partition: row.epoch for row in rows}
+    spans = [(topic, number, end) for number, end in reached.items()]
+    ends = LogEnds(spans, [(topic, 1)])
+    claimed = claim(site.engine, name, 1, [(topic, 1)], "another")[topic, 1]
+    with pytest.raises(Fenced) as caught:
+        pass_silence(site.engine, layout, topic, reached, epochs, ends)
+    assert caught.value.detail["owner_now"] == "another"
+    assert minutes(site, name) == {0: 2}
+    pass_silence(site.engine, layout, topic, reached, {**epochs, 1: claimed.epoch}, ends)
+    assert len(minutes(site, name)) > 1
+
+
+def test_nothing_becomes_final_while_nobody_knows_where_the_log_ends(
+    site: Site, topic: str
+) -> None:
+    """Records are applied and committed meanwhile; what they have made final comes afterwards."""
+    name = site.processor(FINAL, topic)
+    site.replay(name)
+    promote(site.settings, {name: None})
+    publish(site, topic, (0, at(5.5)), (1, at(5.5)))
+    ends = site.ends(topic)
+    known = Event()
+    places: dict[tuple[str, int], int | None] = dict.fromkeys([(topic, n) for n in ends], None)
+    with site.engine.connect() as connection:
+        record = records.require(connection, name, 1)
+    registry = registry_of(site.settings)
+    assembly = assemble(load(find(name, 1)), registry, record.reader_schema_id)
+    terms = Terms(
+        kafka=site.kafka,
+        layout=record.layout,
+        remerge=assembly.bound.remerge,
+        building=False,
+        limit=assembly.bound.declaration.max_dead_letters,
+        rhythm=Rhythm(1000, 0.05),
+        ends=lambda: (
+            LogEnds([(topic, n, end) for n, end in ends.items()]) if known.is_set() else None
+        ),
+        patience_s=30,
+    )
+
+    def work(over: Event) -> None:
+        with taken_over(
+            site.settings, assembly, registry, terms, places, "test", lambda report: None
+        ) as tenure:
+            tenure.run(over.is_set)
+
+    with beside(work):
+        wait_until("all is committed", lambda: site.positions(name) == ends)
+        assert minutes(site, name) == {0: 2}
+        known.set()
+        wait_until("the rest is final", lambda: stood(site, name).final_through == moment(5))
 
 
 def test_dead_letters_alone_hold_nothing_back(site: Site) -> None:

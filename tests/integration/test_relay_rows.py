@@ -74,6 +74,15 @@ def declared(
     return site.processor(code, topic), output
 
 
+def declare_second(site: Site, name: str) -> None:
+    """A version 2 that does the same."""
+    module = f"{name}_second"
+    code = (site.plugins / f"{name}_plugin.py").read_text().replace("version=1", "version=2")
+    (site.plugins / f"{module}.py").write_text(code)
+    info = site.plugins / f"{name}_plugin-1.0.dist-info" / "entry_points.txt"
+    info.write_text(f"{info.read_text()}{name}.v2 = {module}:processor\n")
+
+
 def send(site: Site, topic: str, rows: Sequence[Reading | str], partitions: int = 2) -> None:
     """Publishes readings, and tombstones of sensors, each sensor in a partition of its own."""
     schema_id = site.schema_id(topic)
@@ -236,11 +245,7 @@ def test_windows_that_only_the_new_version_knows_to_be_final_leave_when_it_serve
     site.replay(name)
     between = view(site, name)
     send(site, topic, minutes[6:9], 1)
-    module = f"{name}_second"
-    code = (site.plugins / f"{name}_plugin.py").read_text().replace("version=1", "version=2")
-    (site.plugins / f"{module}.py").write_text(code)
-    info = site.plugins / f"{name}_plugin-1.0.dist-info" / "entry_points.txt"
-    info.write_text(f"{info.read_text()}{name}.v2 = {module}:processor\n")
+    declare_second(site, name)
     site.replay(name, version=2)
     promote(site.settings, {name: 2})
     send(site, topic, minutes[9:], 1)
@@ -252,3 +257,52 @@ def test_windows_that_only_the_new_version_knows_to_be_final_leave_when_it_serve
     assert sorted(starts) == shown[len(shown) - len(starts) :]
     assert len(starts) == len(set(starts))
     assert max(starts) - min(starts) == timedelta(minutes=len(starts) - 1)
+
+
+def test_what_the_former_version_has_sent_does_not_leave_again(site: Site) -> None:
+    """Version 2 was ahead when it noted the keys, and has read nothing since.
+
+    v2  ──●────────────────────┤ serves, has nothing to send
+    v1  ─────●──┤ all is sent
+    """
+    topic = site.topic(2)
+    name, output = declared(site, topic, WINDOWS)
+    send(site, topic, readings(20, seed=1))
+    serve(site, name)
+    declare_second(site, name)
+    site.replay(name, version=2)
+    send(site, topic, readings(20, seed=2))
+    site.replay(name, version=2)
+    assert site.query("SELECT 1 FROM kappa_dirty_key WHERE processor = :p AND version = 2", p=name)
+    site.replay(name, version=1)
+    of_first = "SELECT 1 FROM kappa_dirty_key WHERE processor = :p AND version = 1"
+    with relaying(site.settings, name):
+        wait_until("all is sent", lambda: site.query(of_first, p=name) == [])
+    promote(site.settings, {name: 2})
+    assert is_sent(site, name)
+    found = all_sent(site, name, output)
+    assert found
+    assert repeated(found) == []
+
+
+def test_a_correction_that_only_the_new_version_has_made_leaves_when_it_serves(site: Site) -> None:
+    """Partition 1 was silent, so all was final; then it brought a record for minute 2."""
+    topic = site.topic(2)
+    name, output = declared(site, topic, WINDOWS, emit='final", idle_after="0s')
+    here, there = "s1", "s2"  # in partitions of their own
+    send(site, topic, [Reading(there, 1, 1.0, START_MS)])
+    send(site, topic, [Reading(here, n, 1.0, START_MS + n * MINUTE) for n in range(6)])
+    serve(site, name)
+    declare_second(site, name)
+    site.replay(name, version=2)
+    send(site, topic, [Reading(here, 9, 1.0, START_MS + 8 * MINUTE)])
+    for version in (1, 2):
+        site.replay(name, version=version)
+    all_sent(site, name, output)
+    send(site, topic, [Reading(there, 7, 5.0, START_MS + 2 * MINUTE)])
+    site.replay(name, version=2)
+    promote(site.settings, {name: 2})
+    found = all_sent(site, name, output)
+    corrected = [one.row for one in found if one.row and one.row["highest"] == 7]
+    assert [(row["sensor"], row["readings"]) for row in corrected] == [(there, 1)]
+    assert repeated(found) == []

@@ -7,7 +7,7 @@ from collections import Counter
 import pytest
 
 from kappa.errors import DatabaseUnavailable, RelayFenced
-from kappa.operations.promote import promote
+from kappa.operations.promote import Options, promote
 from tests.faults import Site, wait_until
 from tests.integration.relay_scenes import STEPS, Found, Killed, reading, records_in, relaying
 from tests.readings import START_MS, Reading, good
@@ -189,6 +189,29 @@ def test_a_promoted_version_goes_on_exactly_where_the_former_stopped(site: Site)
     assert by == dict.fromkeys(first, 1) | dict.fromkeys(second + third, 2)
     assert len(found) == len(by)
     assert in_order(found)
+
+
+def test_rows_of_a_source_that_is_dropped_leave_and_those_of_the_new_one_begin(site: Site) -> None:
+    """Version 1 reads one topic, version 2 another, and either counts its offsets from zero."""
+    topic, other = site.topic(PARTITIONS), site.topic(PARTITIONS)
+    name, output = promoted(site, topic, "exactly_once")
+    before = publish(site, other, 90)
+    declare_second(site, name, output, other)
+    first = publish(site, topic, 30)
+    site.replay(name)
+    site.replay(name, version=2)
+    assert sorted(outbox(site, name)) == sorted((*place, 1) for place in first)
+    dropped = Options(dropped_sources=frozenset({topic}))
+    promote(site.settings, {name: 2}, options=dropped)
+    second = publish(site, other, 30)
+    site.replay(name, version=2)
+    with relaying(site.settings, name), reading(site, output) as reader:
+        wait_until("the outbox is empty", lambda: is_empty(site, name))
+        reader.read(0.5)
+        found = reader.found
+    by = [(one.row["by"], one.row["part"], one.row["place"]) for one in found if one.row]
+    assert sorted(by) == sorted([*((1, *p) for p in first), *((2, *p) for p in second)])
+    assert before[-1] not in second
 
 
 def outbox(site: Site, name: str) -> list[tuple[int, int, int]]:

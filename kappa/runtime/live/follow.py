@@ -23,7 +23,7 @@ from kappa.errors import (
     RegistryUnavailable,
     UnknownSchema,
 )
-from kappa.log.ends import EndsWatch
+from kappa.log.ends import Ends, EndsWatch
 from kappa.log.membership import Holding, Membership
 from kappa.plugins import find, load
 from kappa.registry.topic import TopicRegistry
@@ -96,6 +96,18 @@ def follow(task: Following, desk: Desk) -> None:
         _Follower(task, desk).run()
     except Departed:
         return
+
+
+def log_ends(topic: str, places: Collection[Partition], latest: Ends) -> LogEnds | None:
+    """What the last answer about the ends of a topic says; None where there is none that counts.
+
+    Where the broker could not be asked there may be more by now than it said before.
+    """
+    known = latest.by_partition
+    if latest.error is not None or not known:
+        return None
+    spans = [(topic, number, end) for number, end in known.items()]
+    return LogEnds(spans, [place for place in places if place[1] in known])
 
 
 class _Follower:
@@ -243,16 +255,7 @@ class _Follower:
     ) -> Terms:
         topic = assembly.topic
         places = [(row.topic, row.partition) for row in found]
-
         watch.first(_FIRST_ENDS_S)
-
-        def ends() -> LogEnds | None:
-            latest = watch.latest
-            if latest.error is not None or not latest.by_partition:
-                return None  # where the log seems to end, there may be more by now
-            spans = [(topic, number, end) for number, end in latest.by_partition.items()]
-            return LogEnds(spans, [place for place in places if place[1] in latest.by_partition])
-
         return Terms(
             kafka=self._kafka,
             layout=assembly.layout,
@@ -260,7 +263,7 @@ class _Follower:
             building=False,
             limit=assembly.bound.declaration.max_dead_letters,
             rhythm=self._task.rhythm,
-            ends=ends,
+            ends=lambda: log_ends(topic, places, watch.latest),
             patience_s=_COMMIT_PATIENCE_S,
             on_lost=watchdog.told,
         )

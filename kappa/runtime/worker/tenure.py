@@ -32,18 +32,10 @@ from kappa.runtime.worker.lasting import commit_lasting
 from kappa.runtime.worker.pace import Pace
 from kappa.runtime.worker.partition import PartitionRun
 from kappa.runtime.worker.spent import Spent
+from kappa.runtime.worker.stride import Stride
 from kappa.tables import dead_letters
 from kappa.tables.layout import Layout
 from kappa.tables.remerge import Remerge
-
-SHORTEST_STRIDE = 8_192
-"""Records folded at once, at least, unless a checkpoint comes first."""
-
-_FIRST_STRIDE = 100
-"""Records folded before it is known how fast that goes."""
-
-_LONGEST_STRIDE_S = 2.0
-"""About, by how fast the stride before was."""
 
 _LOOK_S = 0.2
 """How long to wait for records before looking whether to stop."""
@@ -112,7 +104,7 @@ class Tenure:
         self._since = 0
         self._bytes = 0
         self._first: float | None = None
-        self._speed: float | None = None
+        self._stride = Stride()
         self._looked_at = time.monotonic()
         self._knew_ends = True
         self._committing: Future[bool] | None = None
@@ -159,7 +151,8 @@ class Tenure:
             if raw is not None:
                 self._served += 1
                 run.served = self._served
-                raw, run.waiting = raw.cut(self._stride(len(left)))
+                until_due = self._terms.rhythm.batch_size - self._since
+                raw, run.waiting = raw.cut(self._stride.next(until_due, len(left)))
                 self._take(run, raw)
                 return len(raw.values)
             if run.target is not None and self._reader.ended(run.place):
@@ -189,27 +182,12 @@ class Tenure:
         due = self._first + self._terms.rhythm.delay_s
         return min(max(due - time.monotonic(), 0.0), _LOOK_S)
 
-    def _stride(self, partitions: int) -> int:
-        """How many records of one partition to fold before looking who is furthest behind.
-
-        Long strides are cheap. Near a checkpoint they get shorter: what partitions are apart
-        then are windows written in several parts, to be merged when the build ends.
-
-        Where a handler is slow they are as short as it takes: nothing is committed meanwhile, and
-        nobody asks whether to stop.
-        """
-        left = self._terms.rhythm.batch_size - self._since
-        stride = min(left, max(left // (2 * partitions), SHORTEST_STRIDE))
-        most = _FIRST_STRIDE if self._speed is None else int(self._speed * _LONGEST_STRIDE_S)
-        return max(min(stride, most), 1)
-
     def _take(self, run: PartitionRun, raw: RawBatch) -> None:
         reach("fetched")
         keys_at = partial(read_keys, self._terms.kafka, run.topic_id, run.place)
         began = time.monotonic()
         dead = run.fold(raw, self._decoder, self._fold, keys_at)
-        if len(raw.values):
-            self._speed = len(raw.values) / max(time.monotonic() - began, 1e-6)
+        self._stride.took(len(raw.values), time.monotonic() - began)
         reach("folded")
         if len(dead):
             self._dead.append(dead)
