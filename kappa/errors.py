@@ -275,6 +275,10 @@ class NotCaughtUp(VersionError):
     pass
 
 
+class OutputsBehind(VersionError):
+    pass
+
+
 class SourceDropped(VersionError):
     pass
 

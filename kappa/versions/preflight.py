@@ -11,6 +11,7 @@ from kappa.tables import catalog, views
 from kappa.versions import comparisons, records
 from kappa.versions.deployment import Move, Options
 from kappa.versions.lifecycle import UNBUILT, State, check_transition
+from kappa.versions.outputs_begun import check_begun
 from kappa.versions.records import VersionRecord
 from kappa.versions.standing import Standing, standing
 
@@ -108,6 +109,8 @@ def _against(
                     _check_diff(conn, former, record)
             serving = None if former is None else former.layout
             views.check_view(conn, record.layout, serving, recreate=options.recreate)
+            if former is not None and former.layout.publishes and record.layout.publishes:
+                check_begun(conn, stand.move, stand.blue)
     except KappaError as error:
         return error, None
     try:

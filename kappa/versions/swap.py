@@ -25,6 +25,7 @@ from kappa.versions import records
 from kappa.versions.caught_up import Position
 from kappa.versions.deployment import Deployment, Move, Moved
 from kappa.versions.lifecycle import State
+from kappa.versions.outputs_begun import ahead, check_begun
 from kappa.versions.standing import Standing, raise_epochs, standing
 
 _processor = bookkeeping.processor
@@ -39,6 +40,7 @@ def run(conn: Connection, deployment: Deployment, *, backwards: bool = False) ->
     Raises:
         IllegalTransition: another version was promoted meanwhile.
         NotCaughtUp, TopicRecreated: readers' time would go back.
+        OutputsBehind: something that is to be sent would be left out.
         NameTaken, ViewIncompatible: a view cannot be moved.
         OffsetsBusy, LockTimeout, Deadlock: a worker, or a reader, holds a lock; nothing has
             changed.
@@ -57,6 +59,8 @@ def run(conn: Connection, deployment: Deployment, *, backwards: bool = False) ->
     for stand, (layout, serving) in zip(standings, layouts, strict=True):
         stand.check(deployment.options.dropped_sources)
         _check_final(conn, layout, serving)
+        if serving is not None and serving.publishes and layout.publishes:
+            check_begun(conn, stand.move, stand.blue)
     for stand, (layout, serving) in zip(standings, layouts, strict=True):
         _change(conn, deployment, stand, layout, serving)
     reach("promote_written")
@@ -198,6 +202,9 @@ def _record(
                 },
             )
         )
+    detail: dict[str, object] = {"dropped_sources": sorted(dropped)} if dropped else {}
+    if move.from_version is None:
+        detail |= ahead(conn, move.processor, green)
     conn.execute(
         sa.insert(_history).values(
             deployment_id=deployment.id,
@@ -207,6 +214,6 @@ def _record(
             to_version=move.to_version,
             who=deployment.who,
             offsets=positions,
-            detail={"dropped_sources": sorted(dropped)} if dropped else {},
+            detail=detail,
         )
     )

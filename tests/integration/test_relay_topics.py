@@ -6,7 +6,7 @@ from collections import Counter
 
 import pytest
 
-from kappa.errors import DatabaseUnavailable, RelayFenced
+from kappa.errors import DatabaseUnavailable, OutputsBehind, RelayFenced
 from kappa.operations.promote import Options, promote
 from tests.faults import Site, wait_until
 from tests.integration.relay_scenes import STEPS, Found, Killed, reading, records_in, relaying
@@ -189,6 +189,35 @@ def test_a_promoted_version_goes_on_exactly_where_the_former_stopped(site: Site)
     assert by == dict.fromkeys(first, 1) | dict.fromkeys(second + third, 2)
     assert len(found) == len(by)
     assert in_order(found)
+
+
+def test_a_version_that_was_ahead_when_outputs_began_takes_over_without_a_gap(site: Site) -> None:
+    """What lies between the two at the first promote was kept by nobody but version 1.
+
+    v1  ──30──┤ promoted: outputs begin ──60──
+    v2  ────────────60──┤
+    """
+    topic = site.topic(PARTITIONS)
+    output = f"out.{topic}"
+    name = site.processor(lines(output), topic)
+    declare_second(site, name, output, topic)
+    publish(site, topic, 30)
+    site.replay(name)
+    between = publish(site, topic, 30)
+    site.replay(name, version=2)
+    promote(site.settings, {name: 1})
+    with pytest.raises(OutputsBehind) as caught:
+        promote(site.settings, {name: 2})
+    assert caught.value.detail["offset"] < caught.value.detail["needed"]
+    site.replay(name)
+    promote(site.settings, {name: 2})
+    after = publish(site, topic, 30)
+    site.replay(name, version=2)
+    with relaying(site.settings, name), reading(site, output) as reader:
+        found = reader.wait_for(len(between + after))
+    by = {(one.row["part"], one.row["place"]): one.row["by"] for one in found if one.row}
+    assert by == dict.fromkeys(between, 1) | dict.fromkeys(after, 2)
+    assert len(found) == len(by)
 
 
 def test_rows_of_a_source_that_is_dropped_leave_and_those_of_the_new_one_begin(site: Site) -> None:

@@ -1,0 +1,75 @@
+"""Whether outputs would leave something out at a promote, because of how they began.
+
+Outputs begin with the first promote of a processor: before, no version keeps what is to leave. One
+that had read further than the promoted one by then has nothing of the records between:
+
+    v1  ────┤ first promote: outputs begin ──────────●── what is read here leaves
+    v2  ───────────────────┤ nothing was kept ┄┄┄┄┄┄┄┄┄┄
+            └── gap of v2 ─┘
+
+So it can take over only once the version in service has come to where it stood then. All functions
+run in the caller's transaction.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+import sqlalchemy as sa
+from sqlalchemy import Connection
+
+from kappa.errors import OutputsBehind
+from kappa.tables.bookkeeping import history, offset
+from kappa.versions.caught_up import Position
+from kappa.versions.deployment import Move
+
+AHEAD = "ahead"
+"""In the details of the first promote: by version, [topic id, partition, offset] where it stood."""
+
+
+def ahead(conn: Connection, processor: str, begins: Iterable[Position]) -> dict[str, object]:
+    """What to keep of a first promote, of a version that stands at ``begins``."""
+    reached = {(at.topic_id, at.partition): at.next_offset for at in begins}
+    rows = conn.execute(
+        sa.select(offset.c.version, offset.c.topic_id, offset.c.partition, offset.c.next_offset)
+        .where(offset.c.processor == processor)
+        .order_by(offset.c.version, offset.c.topic_id, offset.c.partition)
+    )
+    found: dict[str, list[list[object]]] = {}
+    for version, topic_id, partition, stood in rows:
+        if stood > reached.get((topic_id, partition), stood):
+            found.setdefault(str(version), []).append([topic_id, partition, stood])
+    return {AHEAD: found} if found else {}
+
+
+def check_begun(conn: Connection, move: Move, blue: Iterable[Position]) -> None:
+    """Passes if the version in service, which stands at ``blue``, has come to where the new one
+    stood when outputs began.
+
+    Raises:
+        OutputsBehind: it has not; the partition is named.
+    """
+    first = (
+        sa.select(history.c.detail)
+        .where(history.c.processor == move.processor, history.c.from_version.is_(None))
+        .order_by(history.c.at)
+        .limit(1)
+    )
+    detail = conn.scalar(first) or {}
+    stood = {
+        (topic_id, partition): at
+        for topic_id, partition, at in detail.get(AHEAD, {}).get(str(move.to_version), ())
+    }
+    for at in blue:
+        begun = stood.get((at.topic_id, at.partition), 0)
+        if at.next_offset < begun:
+            raise OutputsBehind(
+                f"{move.processor} version {move.to_version} has kept nothing to send of what it"
+                f" read before outputs began, and version {move.from_version} has not sent it yet",
+                topic=at.topic,
+                partition=at.partition,
+                offset=at.next_offset,
+                needed=begun,
+                hint=f"let version {move.from_version} read on to there: kappa replay"
+                f" {move.processor} --version {move.from_version}",
+            )
