@@ -89,6 +89,7 @@ def open_topic(sending: Sending, layout: Layout, sent: Publication) -> Iterator[
     if transactional:
         positions.ensure_exists(kafka, kept)
     with BatchProducer(kafka, name if transactional else None) as producer:
+        sending.tell(0, 0)  # a broker that is slow to answer is no reason to be taken for hanging
         # Only now: the transaction of whoever came before has ended, this way or that.
         found = positions.read_last(kafka, kept, key, _PATIENCE_S) if transactional else None
         publisher = _Publisher(producer, target.topic, Position.of(found), (kept, key), sent)
