@@ -136,20 +136,29 @@ def load() -> Settings:
 def require_kafka(settings: Settings) -> KafkaSettings:
     """The Kafka settings, or a ConfigError that says how to get some."""
     if not settings.kafka.bootstrap_servers:
-        raise ConfigError("no Kafka is configured", hint=_HOW_TO_CONFIGURE)
+        raise _unconfigured("Kafka")
     return settings.kafka
 
 
 def require_postgres(settings: Settings) -> str:
     """The PostgreSQL URL, or a ConfigError that says how to get one."""
     if not settings.postgres.url.get_secret_value():
-        raise ConfigError("no PostgreSQL is configured", hint=_HOW_TO_CONFIGURE)
+        raise _unconfigured("PostgreSQL")
     return settings.postgres.url.get_secret_value()
 
 
-_HOW_TO_CONFIGURE = (
-    "run 'kappa dev up', or set KAPPA_KAFKA__BOOTSTRAP_SERVERS and KAPPA_POSTGRES__URL"
-)
+def _unconfigured(what: str) -> ConfigError:
+    directory = state_directory()
+    if directory.is_dir():
+        return ConfigError(
+            f"no {what} is configured, and the development servers of this directory are down",
+            directory=str(directory),
+            hint="run 'kappa dev up'",
+        )
+    return ConfigError(
+        f"no {what} is configured",
+        hint="run 'kappa dev up', or set KAPPA_KAFKA__BOOTSTRAP_SERVERS and KAPPA_POSTGRES__URL",
+    )
 
 
 def _find_file() -> Path:

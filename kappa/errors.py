@@ -46,6 +46,7 @@
     │   ├── StateSchemaChanged     what is stored of keys cannot be read with this declaration
     │   ├── IllegalTransition      not allowed in the version's present state
     │   ├── NotCaughtUp            behind what readers have already seen
+    │   ├── OutputsBehind          something that is to be sent would be left out
     │   ├── SourceDropped          readers have seen a topic that it does not read
     │   ├── DiffMissing            no comparison with the version in service was accepted
     │   ├── DrainExpired           not caught up in the time the old version may wait

@@ -9,7 +9,7 @@ import typer
 from kappa import config
 from kappa.cli.output import Json, Yes, confirm, emit
 from kappa.cli.retire import render
-from kappa.operations.retire import abort
+from kappa.operations.retire import abort, check
 
 
 def command(
@@ -26,7 +26,11 @@ def command(
 
     Example: kappa abort revenue --yes
     """
+    settings = config.load()
     if not yes:
-        which = f"version {version}" if version else "the version that is being built"
-        confirm(f"give up {which} of {name} and drop its tables?")
-    emit(abort(config.load(), name, version), as_json=as_json, render=render)
+        version = check(settings, name, version, force=None)
+        confirm(
+            f"give up version {version} of {name} and drop its tables? its number is never used"
+            " again"
+        )
+    emit(abort(settings, name, version), as_json=as_json, render=render)

@@ -43,7 +43,7 @@ def render_shown(found: ShownLetters) -> None:
             "place": letter.place,
             "state": _state(letter),
             "timestamp": _moment(letter.timestamp),
-            "copy of": None if letter.retry_of is None else str(letter.retry_of),
+            "copy of": None if letter.retry_of is None else _original(letter),
             "timer": letter.timer,
             "error": f"{letter.error_class}: {letter.message}",
             "key": _bytes(letter.key, letter.dropped_at),
@@ -114,7 +114,12 @@ def _state(letter: Letter) -> str:
         return f"retried by {letter.retried_by}"
     if letter.dropped_at is not None:
         return "dropped"
-    return "open" if letter.retry_of is None else f"copy of {letter.retry_of}"
+    return "open" if letter.retry_of is None else f"copy of {_original(letter)}"
+
+
+def _original(letter: Letter) -> str:
+    """The place of the record that it is a copy of, in the same partition."""
+    return f"{letter.place.rpartition('/')[0]}/{letter.retry_of}"
 
 
 def _line(timer: str | None, message: str) -> str:

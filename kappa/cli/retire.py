@@ -8,7 +8,7 @@ import typer
 
 from kappa import config
 from kappa.cli.output import Json, Yes, confirm, emit, out
-from kappa.operations.retire import RetiredVersion, retire
+from kappa.operations.retire import RetiredVersion, check, retire
 
 
 def command(
@@ -27,9 +27,13 @@ def command(
 
     Example: kappa retire revenue --version 1 --yes
     """
+    settings = config.load()
     if not yes:
-        confirm(f"drop the tables of {name} version {version} for good?")
-    emit(retire(config.load(), name, version, force=force), as_json=as_json, render=render)
+        check(settings, name, version, force=force)
+        confirm(
+            f"drop the tables of {name} version {version} for good? its number is never used again"
+        )
+    emit(retire(settings, name, version, force=force), as_json=as_json, render=render)
 
 
 def render(done: RetiredVersion) -> None:

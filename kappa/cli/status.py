@@ -5,8 +5,9 @@ from __future__ import annotations
 import json
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from datetime import UTC, datetime
+from functools import partial
 from typing import Annotated
 
 import typer
@@ -38,6 +39,10 @@ _UNITS = (("y", 31_557_600), ("d", 86_400), ("h", 3_600), ("m", 60), ("s", 1))
 
 
 def command(
+    names: Annotated[
+        list[str] | None, typer.Argument(help="The processors; all if none is named.")
+    ] = None,
+    every: Annotated[bool, typer.Option("--all", help="Retired versions too.")] = False,
     watching: Annotated[
         bool, typer.Option("--watch", help="Show it again and again, until Ctrl-C.")
     ] = False,
@@ -49,30 +54,32 @@ def command(
     ] = None,
     as_json: Json = False,
 ) -> None:
-    """Show where every version of every processor stands.
+    """Show where every version of every processor stands; retired ones with --all.
 
     LAG counts offsets, BEHIND is how far event time is behind the clock while there is a lag.
     BOTTLENECK is what the workers wait for: source, processing or database.
 
     Example: kappa status --watch
     """
-    settings = config.load()
+    look = partial(status, config.load(), tuple(names or ()), retired=every)
     if not watching:
-        emit(status(settings), as_json=as_json, render=_render)
+        emit(look(), as_json=as_json, render=_render)
     elif as_json:
-        _print_lines(settings, interval, count)
+        _print_lines(look, interval, count)
     else:
-        watch(lambda: _screen(status(settings)), every_s=interval, count=count)
+        watch(lambda: _screen(look()), every_s=interval, count=count)
 
 
-def _print_lines(settings: config.Settings, interval: float, count: int | None) -> None:
+def _print_lines(
+    look: Callable[[], tuple[VersionStatus, ...]], interval: float, count: int | None
+) -> None:
     """One document per line and look."""
     shown = 0
     while count is None or shown < count:
         if shown:
             time.sleep(interval)
         shown += 1
-        document = json.dumps(status(settings), default=plain, ensure_ascii=False)
+        document = json.dumps(look(), default=plain, ensure_ascii=False)
         sys.stdout.write(document + "\n")
         sys.stdout.flush()
 

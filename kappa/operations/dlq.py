@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from sqlalchemy import Connection
 
 from kappa.config import Settings
-from kappa.errors import ConfigError, UnknownLetter, UnknownVersion
+from kappa.errors import ConfigError, UnknownLetter
 from kappa.operations.database import database, reading
 from kappa.tables import letters
 from kappa.tables.letters import Choice, Place, Tally
@@ -112,9 +112,7 @@ def version_of(connection: Connection, name: str, version: int | None) -> Versio
         known = records.list_versions(connection, name)
         version = max((v.version for v in known if v.state is not State.RETIRED), default=None)
     if version is None:
-        raise UnknownVersion(
-            f"no version of {name!r} has been built", hint=f"run 'kappa replay {name}' first"
-        )
+        raise records.unrecorded(connection, name)
     return records.require(connection, name, version)
 
 

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from sqlalchemy import Engine
 
 from kappa.config import Settings
-from kappa.errors import UnknownVersion
+from kappa.errors import ViewIncompatible
 from kappa.operations.database import database
 from kappa.versions import records, timeline
 from kappa.versions.deployment import Action, Moved, Options
@@ -154,15 +154,22 @@ def rollback(
     with database(settings) as engine:
         with engine.connect() as connection:
             chosen = {name: former(connection, name) for name in names}
-        done = swap(
-            engine,
-            chosen,
-            who=timeline.who(),
-            action=Action.ROLLBACK,
-            options=options,
-            persistence=persistence,
-            listener=on_wait,
-        )
+        try:
+            done = swap(
+                engine,
+                chosen,
+                who=timeline.who(),
+                action=Action.ROLLBACK,
+                options=options,
+                persistence=persistence,
+                listener=on_wait,
+            )
+        except ViewIncompatible as error:
+            error.hint = (
+                "the version before does not have what readers know by now; if that is meant:"
+                f" kappa rollback {' '.join(names)} --recreate"
+            )
+            raise
     return _changed(done)
 
 
@@ -174,10 +181,7 @@ def _chosen(engine: Engine, versions: Mapping[str, int | None]) -> dict[str, int
             known = records.list_versions(connection, name)
             highest = max((v.version for v in known if v.state not in _NEVER), default=None)
             if version is None and highest is None:
-                raise UnknownVersion(
-                    f"no version of {name!r} has been built",
-                    hint=f"run 'kappa replay {name}' first",
-                )
+                raise records.unrecorded(connection, name)
             chosen[name] = version or highest or 0
     return chosen
 

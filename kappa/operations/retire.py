@@ -50,6 +50,22 @@ def abort(settings: Settings, name: str, version: int | None) -> RetiredVersion:
     return _drop(settings, name, version, force=None)
 
 
+def check(settings: Settings, name: str, version: int | None, *, force: bool | None) -> int:
+    """Which version a retire, or with ``force`` None an abort, would drop. Changes nothing.
+
+    Raises:
+        KappaError: it would be refused.
+    """
+    with database(settings) as engine, engine.connect() as connection:
+        number = version or _unbuilt(engine, name)
+        record = records.require(connection, name, number)
+        if force is None:
+            versions.check_abort(connection, record)
+        else:
+            versions.check_retire(connection, record, force=force)
+    return number
+
+
 def _drop(settings: Settings, name: str, version: int | None, force: bool | None) -> RetiredVersion:
     who = timeline.who()
     with database(settings) as engine:

@@ -11,17 +11,21 @@ from contextlib import ExitStack, contextmanager
 from types import FrameType
 
 from kappa.config import Settings, require_kafka, require_postgres
+from kappa.errors import UnknownProcessor
 from kappa.operations.background import Background
 from kappa.operations.database import reading
 from kappa.operations.measuring import Measuring
 from kappa.operations.observing import Logging, Showing, Together
 from kappa.operations.weighing import Weighing
+from kappa.plugins import installed
 from kappa.runtime.live.installed import lacking
 from kappa.runtime.live.supervisor import Running, Supervisor
 from kappa.runtime.worker.job import Rhythm
 from kappa.telemetry.logs import configure_logs, logger
 from kappa.telemetry.metrics import Metrics
 from kappa.telemetry.server import TelemetryServer
+from kappa.versions import records
+from kappa.versions.lifecycle import BUILT
 
 DEFAULT_MAX_BATCH = 100_000
 DEFAULT_MAX_DELAY_MS = 50
@@ -59,7 +63,7 @@ def run(
     configure_logs(settings.telemetry.log_form, settings.telemetry.log_level)
     require_kafka(settings)
     metrics = Metrics()
-    _tell_what_lacks(settings)
+    _look_first(settings, names)
     with ExitStack() as stack:
         background = stack.enter_context(Background(require_postgres(settings)))
         observer = Together(
@@ -83,12 +87,30 @@ def run(
         supervisor.run(stopping)
 
 
-def _tell_what_lacks(settings: Settings) -> None:
-    """Which versions cannot be followed with the plugins that are installed."""
+def _look_first(settings: Settings, names: frozenset[str]) -> None:
+    """Says which versions cannot be followed with the plugins that are installed, and what there
+    is nothing of to follow yet.
+
+    Raises:
+        UnknownProcessor: a name is no processor's, here or in the database.
+    """
     with reading(settings) as connection:
-        found = lacking(connection)
-    for lack in found:
-        _log.warning(lack.message, hint=lack.hint, state=lack.state.value)
+        lacks = lacking(connection)
+        built = {v.processor for v in records.list_versions(connection) if v.state in BUILT}
+        recorded = {processor.name for processor in records.list_processors(connection)}
+    known = recorded | {plugin.name for plugin in installed()}
+    for name in sorted(names):
+        if name not in known:
+            raise UnknownProcessor(
+                f"no processor is called {name!r}",
+                known=", ".join(sorted(known)) or None,
+                hint="'kappa processors list' shows what is installed",
+            )
+    for lack in lacks:
+        if not names or lack.processor in names:
+            _log.warning(lack.message, hint=lack.hint, state=lack.state.value)
+    for name in sorted(names - built) if names or built else ["any processor"]:
+        _log.warning(f"no version of {name} is built yet: it is waited for", hint="kappa replay")
 
 
 @contextmanager

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 
@@ -18,6 +18,7 @@ from kappa.tables import finality, holds, progress, state, workers
 from kappa.tables.progress import PartitionProgress
 from kappa.tables.workers import Seen
 from kappa.versions import records
+from kappa.versions.lifecycle import State
 from kappa.versions.records import VersionRecord
 
 
@@ -108,11 +109,29 @@ class _Found:
     workers: tuple[WorkerStatus, ...]
 
 
-def status(settings: Settings) -> tuple[VersionStatus, ...]:
-    """Every version that is recorded, by processor and number."""
+def status(
+    settings: Settings, names: Collection[str] = (), *, retired: bool = False
+) -> tuple[VersionStatus, ...]:
+    """Every version that is recorded, by processor and number.
+
+    Args:
+        names: of these processors; of all if none is named.
+        retired: those that are retired too.
+
+    Raises:
+        UnknownVersion: of one of the names nothing is recorded.
+    """
     with reading(settings) as connection:
         active = {p.name: p.active_version for p in records.list_processors(connection)}
-        found = [_find(connection, record) for record in records.list_versions(connection)]
+        for name in names:
+            if name not in active:
+                raise records.unrecorded(connection, name)
+        found = [
+            _find(connection, record)
+            for record in records.list_versions(connection)
+            if (not names or record.processor in names)
+            and (retired or record.state is not State.RETIRED)
+        ]
     ends = _ends(settings, {row.topic for version in found for row in version.partitions})
     return tuple(
         _status(version, active[version.record.processor] == version.record.version, ends)

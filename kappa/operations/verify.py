@@ -82,7 +82,9 @@ def verify(
     with database(settings) as engine:
         with engine.connect() as connection:
             owner = records.find_processor(connection, name)
-        number = version or (None if owner is None else owner.active_version)
+            if owner is None:
+                raise records.unrecorded(connection, name)
+        number = version or owner.active_version
         if number is None:
             raise UnknownVersion(
                 f"no version of {name!r} serves", hint=f"name one: kappa verify {name} --version 1"

@@ -7,7 +7,6 @@ from datetime import datetime
 from typing import Any
 
 from kappa.config import Settings
-from kappa.errors import UnknownVersion
 from kappa.operations.database import database, reading
 from kappa.plugins import find, load
 from kappa.versions import records, timeline
@@ -85,9 +84,7 @@ def list_steps(settings: Settings, name: str) -> tuple[TimelineStep, ...]:
     with reading(settings) as connection:
         steps = timeline.read(connection, name)
         if not steps and not records.list_versions(connection, name):
-            raise UnknownVersion(
-                f"no version of {name!r} has been built", hint=f"run 'kappa replay {name}' first"
-            )
+            raise records.unrecorded(connection, name)
     return tuple(_step(step) for step in steps)
 
 

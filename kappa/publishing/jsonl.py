@@ -76,7 +76,7 @@ class _Reader:
                 return f"{name}: the schema has no such field"
         for field in self._fields:
             if field.name not in members and field.name not in self._defaults:
-                return f"{field.name}: is missing and has no default"
+                return f"{field.name}: the field is missing and has no default"
         return ""
 
 

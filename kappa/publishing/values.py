@@ -213,7 +213,7 @@ def _record(value: object, fields: tuple[Field, ...]) -> dict[str, Physical]:
         elif field.has_default:
             filled[field.name] = default_of(field)
         else:
-            raise Misfit("is missing and has no default", f".{field.name}")
+            raise Misfit("the field is missing and has no default", f".{field.name}")
     return filled
 
 

@@ -135,9 +135,17 @@ def require_room(
     conn.execute(_ONE_AT_A_TIME, {"name": f"kappa dead letters {processor} {version}"})
     found = conn.execute(_COUNT, {"p": processor, "v": version, "most": most + 1}).scalar_one()
     if found > most:
-        topic, partition, offset = frame.select("topic", "partition", "offset").row(-1)
+        topic, partition, offset, cause, message = frame.select(
+            "topic", "partition", "offset", "error_class", "message"
+        ).row(-1)
         raise too_many(
-            processor, version, topic=topic, partition=partition, offset=offset, limit=most
+            processor,
+            version,
+            f"{cause}: {message}",
+            topic=topic,
+            partition=partition,
+            offset=offset,
+            limit=most,
         )
 
 
@@ -149,10 +157,11 @@ SELECT count(*) FROM (
 """)
 
 
-def too_many(processor: str, version: int, **detail: object) -> TooManyDeadLetters:
-    """The error of a version that has reached its limit; ``detail`` names the last letter."""
+def too_many(processor: str, version: int, last: str, **detail: object) -> TooManyDeadLetters:
+    """The error of a version that has reached its limit; ``last`` says what is wrong with the
+    last letter, which may never be stored, and ``detail`` where it lies."""
     return TooManyDeadLetters(
-        f"{processor} version {version} has more dead letters than it allows",
+        f"{processor} version {version} has more dead letters than it allows; the last: {last}",
         **detail,
         hint=f"see 'kappa dlq list {processor} --version {version}'; letters that are dropped or"
         " retried do not count, and what was not committed is not lost",

@@ -99,12 +99,24 @@ def require(conn: Connection, processor: str, version: int) -> VersionRecord:
     found = find(conn, processor, version)
     if found is None:
         known = ", ".join(str(record.version) for record in list_versions(conn, processor))
+        if not known:
+            raise unrecorded(conn, processor)
         raise UnknownVersion(
             f"{processor} has no version {version}",
-            known=known or None,
-            hint=f"kappa replay {processor} --version {version}",
+            known=known,
+            hint=f"kappa versions list {processor}",
         )
     return found
+
+
+def unrecorded(conn: Connection, processor: str) -> UnknownVersion:
+    """The error for a processor of which no version was ever built; it says which were."""
+    known = ", ".join(one.name for one in list_processors(conn))
+    return UnknownVersion(
+        f"no version of {processor!r} was ever built",
+        known=known or None,
+        hint=f"kappa replay {processor}, if that is its name: see 'kappa processors list'",
+    )
 
 
 def list_versions(conn: Connection, processor: str | None = None) -> tuple[VersionRecord, ...]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import timedelta
+from functools import partial
 
 import sqlalchemy as sa
 from sqlalchemy import Connection, Engine
@@ -62,16 +63,7 @@ def retire(
         LockTimeout: somebody held a table until the deadline.
     """
 
-    def check(conn: Connection, record: VersionRecord) -> None:
-        if record.state in UNBUILT:
-            raise IllegalTransition(
-                f"{processor} version {version} is {record.state.value}",
-                hint=f"kappa abort {processor} --version {version}",
-            )
-        if not force:
-            _require_past(conn, record)
-
-    return _persist(engine, processor, version, who, check)
+    return _persist(engine, processor, version, who, partial(check_retire, force=force))
 
 
 def abort(engine: Engine, processor: str, version: int, *, who: str) -> Retired:
@@ -83,14 +75,43 @@ def abort(engine: Engine, processor: str, version: int, *, who: str) -> Retired:
         LockTimeout: somebody held a table until the deadline.
     """
 
-    def check(conn: Connection, record: VersionRecord) -> None:
-        if record.state not in {*UNBUILT, State.RETIRED}:
-            raise IllegalTransition(
-                f"{processor} version {version} is {record.state.value}, not being built",
-                hint=f"kappa retire {processor} --version {version}",
-            )
+    return _persist(engine, processor, version, who, check_abort)
 
-    return _persist(engine, processor, version, who, check)
+
+def check_retire(conn: Connection, record: VersionRecord, *, force: bool) -> None:
+    """Passes if the version may be retired as far as it knows of itself.
+
+    Raises:
+        IllegalTransition: it serves, or is being built.
+        StillNeeded: it served less than KEPT ago and ``force`` is not given.
+    """
+    name, version = record.processor, record.version
+    if record.state in UNBUILT:
+        raise IllegalTransition(
+            f"{name} version {version} is {record.state.value}",
+            hint=f"kappa abort {name} --version {version}",
+        )
+    if record.state in (State.SERVING, State.DRAINING):
+        raise IllegalTransition(
+            f"{name} version {version} is what readers see: it cannot be retired",
+            hint="promote another version first, or roll back",
+        )
+    if not force:
+        _require_past(conn, record)
+
+
+def check_abort(conn: Connection, record: VersionRecord) -> None:
+    """Passes if the version was never built to its end.
+
+    Raises:
+        IllegalTransition: it was.
+    """
+    if record.state not in {*UNBUILT, State.RETIRED}:
+        name, version = record.processor, record.version
+        raise IllegalTransition(
+            f"{name} version {version} is {record.state.value}, not being built",
+            hint=f"kappa retire {name} --version {version} drops what was built",
+        )
 
 
 def _require_past(conn: Connection, record: VersionRecord) -> None:
@@ -103,7 +124,7 @@ def _require_past(conn: Connection, record: VersionRecord) -> None:
     if now - stopped < KEPT:
         raise StillNeeded(
             f"{record.processor} version {record.version} served until {stopped:%Y-%m-%d %H:%M}",
-            kept=str(KEPT),
+            kept="for a day",
             hint="a rollback could take it back; --force if it never will",
         )
 

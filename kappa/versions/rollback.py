@@ -21,7 +21,9 @@ def former(conn: Connection, processor: str) -> int:
             was a rollback, so that a command that is run again does not undo itself.
     """
     owner = records.find_processor(conn, processor)
-    if owner is None or owner.active_version is None:
+    if owner is None:
+        raise records.unrecorded(conn, processor)
+    if owner.active_version is None:
         raise UnknownVersion(f"no version of {processor!r} serves", hint="kappa status")
     moved = (
         sa.select(history.c.from_version, history.c.action)

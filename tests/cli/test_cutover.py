@@ -36,6 +36,7 @@ def test_there_and_back_again(
 ) -> None:
     name = shop.processor
     ok(kappa("replay", name, "--version", "1"))
+    assert [one["version"] for one in ok(kappa("status", name, "--json")).json] == [1]
     first = ok(kappa("promote", f"{name}@1", "--json")).json
     assert first["moves"] == [
         {"processor": name, "from_version": None, "to_version": 1, "changed": True}
@@ -133,7 +134,9 @@ def test_a_dry_run_lists_every_refusal(
 def test_what_is_dropped_is_asked_for_first(kappa: Kappa, shop: Shop, database: str) -> None:
     name = shop.processor
     ok(kappa("replay", name, "--version", "1"))
-    assert kappa("retire", name, "--version", "1", stdin="n\n").code == 1
+    asked = kappa("retire", name, "--version", "1", stdin="n\n")
+    assert asked.code == 1
+    assert "for good? its number is never used again" in asked.err
     with psycopg.connect(database) as connection:
         connection.execute(f"SELECT 1 FROM {name}__v1")
     done = ok(kappa("retire", name, "--version", "1", stdin="y\n"))
@@ -141,6 +144,37 @@ def test_what_is_dropped_is_asked_for_first(kappa: Kappa, shop: Shop, database: 
     assert "already" in ok(kappa("retire", name, "--version", "1", "--yes")).out
     assert kappa("replay", name, "--version", "1").code == 4
     assert kappa("abort", name, "--yes").code == 3
+
+
+def test_nothing_is_asked_about_what_would_be_refused(kappa: Kappa, shop: Shop) -> None:
+    name = shop.processor
+    ok(kappa("replay", name, "--version", "1"))
+    ok(kappa("promote", name))
+    for command, said in (("retire", "is what readers see"), ("abort", "is serving, not being")):
+        refused = kappa(command, name, "--version", "1", stdin="y\n")
+        assert refused.code == 4
+        assert said in refused.err
+        assert "[y/N]" not in refused.err
+
+
+def test_a_name_that_nobody_knows_is_said_to_be_none(kappa: Kappa, shop: Shop) -> None:
+    ok(kappa("replay", shop.processor, "--version", "1"))
+    unknown = shop.processor + "e"
+    for command in (
+        ["retire", unknown, "--version", "1", "--yes"],
+        ["verify", unknown],
+        ["promote", unknown],
+        ["rollback", unknown],
+        ["versions", "list", unknown],
+        ["dlq", "list", unknown],
+        ["status", unknown],
+    ):
+        said = kappa(*command)
+        assert said.code == 3, command
+        assert f"no version of '{unknown}' was ever built (known={shop.processor})" in said.err
+    ran = kappa("run", unknown)
+    assert ran.code == 3
+    assert f"no processor is called '{unknown}'" in ran.err
 
 
 def test_a_build_that_fails_says_why_and_goes_on_or_is_given_up(

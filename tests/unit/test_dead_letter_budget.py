@@ -60,11 +60,17 @@ def stop_of(log: list[str], limit: DeadLetterLimit) -> int | None:
 
 def spend(budget: DeadLetterBudget, log: list[str], begin: int, end: int) -> None:
     rows = [
-        {"offset": at, "retry_of": 0 if log[at] == FAILED_COPY else None}
+        {
+            "offset": at,
+            "error_class": "Refused",
+            "message": "no",
+            "retry_of": 0 if log[at] == FAILED_COPY else None,
+        }
         for at in range(begin, end)
         if log[at] in (LETTER, FAILED_COPY)
     ]
-    dead = pl.DataFrame(rows, schema={name: FRAME_SCHEMA[name] for name in ("offset", "retry_of")})
+    names = ("offset", "error_class", "message", "retry_of")
+    dead = pl.DataFrame(rows, schema={name: FRAME_SCHEMA[name] for name in names})
     applied = [at for at in range(begin, end) if log[at] == CLOSING]
     budget.spend(np.arange(begin, end), dead, applied)
 

@@ -106,7 +106,7 @@ def test_jsonl_says_what_is_wrong_with_a_line() -> None:
     assert read["id"] == [1, 7]
     assert [line.partition(" at ")[0] for line in sorted(bad)] == [
         "line 2, column nam: the schema has no such field",
-        "line 3, column name: is missing and has no default",
+        "line 3, column name: the field is missing and has no default",
         "line 4: not a JSON object",
         "line 5: not JSON: trailing comma is not allowed",
         "line 6: not JSON: unexpected character, expected a JSON value",

@@ -73,7 +73,11 @@ def lack_of(record: VersionRecord, known: Sequence[Plugin]) -> Lacking | None:
                 return None
             kind = Lack.CHANGED
             message = f"the code of {name} changed under version {number}"
-            hint = f"declare the change as version {number + 1}, or install {built_with} again"
+            hint = (
+                f"declare the change as version {number + 1}; if it changes no result:"
+                f" kappa versions accept {name} {number} --reason …; else install the code of"
+                f" {built_with or 'then'} again"
+            )
         except PluginError as error:
             kind, message, hint = Lack.UNUSABLE, str(error), error.hint
     return Lacking(name, number, record.state, kind, built_with, message, hint)

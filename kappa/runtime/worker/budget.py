@@ -44,7 +44,7 @@ class DeadLetterBudget:
         """
         if len(dead):
             # A copy that failed counts as its original does.
-            made = dead.filter(pl.col("retry_of").is_null())["offset"].to_numpy()
+            made = dead.filter(pl.col("retry_of").is_null())
             if len(made):
                 self._check(offsets, made, applied)
             self._made += len(made)
@@ -52,22 +52,25 @@ class DeadLetterBudget:
         self._closed += len(applied)
 
     def _check(
-        self, offsets: NDArray[np.int64], made: NDArray[np.int64], applied: Sequence[int]
+        self, offsets: NDArray[np.int64], made: pl.DataFrame, applied: Sequence[int]
     ) -> None:
         """With each letter made: how many are open then, among how many records."""
-        records = self._records + np.searchsorted(offsets, made, side="right")
-        here = np.arange(1, len(made) + 1) - np.searchsorted(applied, made)
+        places = made["offset"].to_numpy()
+        records = self._records + np.searchsorted(offsets, places, side="right")
+        here = np.arange(1, len(made) + 1) - np.searchsorted(applied, places)
         found = self._beyond(here, records)
         if found is not None:
             self._ask()  # a person may have dropped some since
             found = self._beyond(here, records)
         if found is not None:
+            last = made.row(found, named=True)
             raise too_many(
                 self._letters.processor,
                 self._letters.version,
+                f"{last['error_class']}: {last['message']}",
                 topic=self._place.topic,
                 partition=self._place.partition,
-                offset=int(made[found]),
+                offset=last["offset"],
                 letters=int(self._open + here[found]),
                 records=int(records[found]),
                 limit=self._letters.limit.count,
