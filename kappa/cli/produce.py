@@ -76,4 +76,4 @@ def _render(result: Produced) -> None:
             )
         ],
     )
-    out().print(f"schema {result.schema_id}", markup=False)
+    out().print(f"schema id {result.schema_id}", markup=False)

@@ -185,7 +185,7 @@ def _status(found: _Found, serving: bool, ends: Ends) -> VersionStatus:
         overrides=record.overrides,
         final_through=found.final.through,
         corrections=found.final.corrections,
-        timer_due=None if found.timer_due is None else _moment(found.timer_due),
+        timer_due=_moment(found.timer_due),
         held_until=found.held_until,
         lag_seconds=_lag_seconds(rows, ends),
         workers=found.workers,
@@ -220,8 +220,12 @@ def _bottleneck(found: Sequence[WorkerStatus]) -> str | None:
     return named.most_common(1)[0][0] if named else None
 
 
-def _moment(ms: int) -> datetime:
-    return datetime.fromtimestamp(ms / 1000, UTC)
+def _moment(ms: int | None) -> datetime | None:
+    """None for what lies beyond the calendar, too: such a timer is never due."""
+    try:
+        return None if ms is None else datetime.fromtimestamp(ms / 1000, UTC)
+    except (ValueError, OverflowError, OSError):
+        return None
 
 
 def _lag(rows: Sequence[PartitionProgress], ends: Ends) -> int | None:

@@ -78,17 +78,14 @@ def result_type(expr: pl.Expr, schema: Mapping[str, pl.DataType], *, where: str)
 
     Raises:
         DeclarationError: it names a column that is not there, does not fit the columns'
-            types, or looks at other rows, whose batch would then change the result.
+            types, or does not give one value for each record from that record alone, and the
+            batch would then change the result.
     """
     if expr.meta.has_multiple_outputs():
         raise DeclarationError(
             f"{where}: {expr} yields several columns", hint="name one column each"
         )
-    if not expr.meta.is_row_separable():
-        raise DeclarationError(
-            f"{where}: {expr} looks at other records",
-            hint="a column is worked out from its own record; use a windowed aggregate for more",
-        )
+    _require_own_record(expr, where)
     try:
         typed = pl.LazyFrame(schema=dict(schema)).select(expr.alias("x")).collect_schema()
     except pl.exceptions.ColumnNotFoundError as error:
@@ -102,6 +99,33 @@ def result_type(expr: pl.Expr, schema: Mapping[str, pl.DataType], *, where: str)
             f"{where}: {expr} does not fit the source's columns: {first_line(error)}"
         ) from error
     return typed["x"]
+
+
+def _require_own_record(expr: pl.Expr, where: str) -> None:
+    """Passes if an expression gives one value for each record, from that record alone.
+
+    Polars calls what drops or multiplies rows separable, so that is asked besides.
+    """
+    try:
+        looks_beyond = not expr.meta.is_row_separable()
+        changes_rows = not (expr.meta.is_length_preserving() or expr.meta.is_scalar())
+    except pl.exceptions.PolarsError as error:
+        raise DeclarationError(
+            f"{where}: it cannot be told what {expr} looks at",
+            hint="say it without list.eval, list.filter, map_elements and the like: handlers of a"
+            " keyed processor see one event at a time",
+        ) from error
+    if looks_beyond:
+        raise DeclarationError(
+            f"{where}: {expr} looks at other records",
+            hint="a column is worked out from its own record; use a windowed aggregate for more",
+        )
+    if changes_rows:
+        raise DeclarationError(
+            f"{where}: {expr} does not give one value for each record",
+            hint="instead of .filter(…) use pl.when(…).then(…), or where=… of an aggregate or a"
+            " projection",
+        )
 
 
 def columns_read(expressions: Iterable[pl.Expr]) -> frozenset[str]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterator, Mapping, Sequence
 from io import BufferedIOBase
 from operator import itemgetter
@@ -12,10 +13,13 @@ import orjson
 from kappa.avro.nodes import Field
 from kappa.publishing.chunks import BadLine, Chunk, Raw, Tombstone
 from kappa.publishing.lines import Block, blocks
-from kappa.publishing.values import default_of
+from kappa.publishing.values import Written, default_of, has_decimal
 
 TOMBSTONE = "@tombstone"
 """The member that makes a line a deletion; no Avro field can have this name."""
+
+_LOSSLESS = (str, int, type(None))
+"""A whole number beyond 64 bits comes as a float."""
 
 _Row: TypeAlias = dict[str, object]
 _Members: TypeAlias = tuple[str, ...]
@@ -37,10 +41,13 @@ class _Reader:
         self._fields = fields
         self._names = frozenset(field.name for field in fields)
         self._defaults = {field.name: default_of(field) for field in fields if field.has_default}
+        self._exact = [field.name for field in fields if has_decimal(field.node)]
         self._key = key
 
     def chunk(self, block: Block) -> Chunk:
         lines, rows, bad = _parse(block)
+        for line, row in zip(lines, rows, strict=True) if self._exact else ():
+            self._take_digits(block.lines[line - block.first_line], row)
         tombstones: list[Tombstone] = []
         members = set(map(tuple, rows))
         if any(set(some) != self._names for some in members):
@@ -62,6 +69,13 @@ class _Reader:
             field.name: list(map(itemgetter(field.name), rows)) for field in self._fields
         }
         return Chunk(lines, columns, block.consumed, tombstones, bad)
+
+    def _take_digits(self, text: bytes, row: _Row) -> None:
+        """Gives decimals all the digits they are written with."""
+        if all(isinstance(row.get(name), _LOSSLESS) for name in self._exact):
+            return
+        written = json.loads(text.decode(), parse_float=Written)
+        row.update({name: written[name] for name in self._exact if name in row})
 
     def _fault(self, members: _Members) -> str:
         """What is wrong with a line of these members: ``column: reason``, or nothing."""

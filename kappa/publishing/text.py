@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 
 import orjson
@@ -9,10 +10,11 @@ import polars as pl
 
 from kappa.avro.nodes import Array, Enum, Map, Node, Nullable, Primitive, Record
 from kappa.publishing.chunks import Raw
+from kappa.publishing.values import Written
 
-_WHOLE = r"^[+-]?\d{1,18}$"
-_NUMBER = r"^[+-]?(\d+(\.\d*)?|\.\d+)([eE][+-]?\d{1,3})?$"
-_LONG_WHOLE = r"^[+-]?\d{1,40}$"
+_WHOLE = r"^[+-]?[0-9]{1,18}$"
+_NUMBER = r"^[+-]?([0-9]+(\.[0-9]*)?|\.[0-9]+)([eE][+-]?[0-9]{1,3})?$"
+_LONG_WHOLE = r"^[+-]?[0-9]{1,40}$"
 _BOOLEANS: dict[str, object] = {"true": True, "false": False}
 
 
@@ -63,6 +65,7 @@ def _value(cell: str, node: Node, nullable: bool) -> object:
 
 def _json(cell: str) -> object:
     try:
-        return orjson.loads(cell)
+        orjson.loads(cell)  # the stricter one
     except orjson.JSONDecodeError:
         return cell
+    return json.loads(cell, parse_float=Written)

@@ -41,10 +41,23 @@ RANGES = {"int": (-(2**31), 2**31 - 1), "long": (-(2**63), 2**63 - 1)}
 """Inclusive bounds of Avro's whole numbers."""
 
 _NOT_FINITE = {"NaN": math.nan, "Infinity": math.inf, "-Infinity": -math.inf}
-_DECIMAL_TEXT = re.compile(r"[+-]?(\d+(\.\d*)?|\.\d+)([eE][+-]?\d{1,4})?")
+_DECIMAL_TEXT = re.compile(r"[+-]?([0-9]+(\.[0-9]*)?|\.[0-9]+)([eE][+-]?[0-9]{1,4})?")
 _WIDE = Context(prec=200)
 _EXACT_DIGITS = 15
 """Decimal digits a JSON number keeps on its way through a double."""
+
+
+class Written(float):
+    """A number as it stands in JSON, where as a double it could lose digits; ``text`` has them."""
+
+    __slots__ = ("text",)
+
+    def __new__(cls, text: str) -> Written:
+        number = super().__new__(cls, text)
+        number.text = text
+        return number
+
+    text: str
 
 
 def conform(value: object, node: Node) -> Physical:
@@ -80,6 +93,18 @@ def conform(value: object, node: Node) -> Physical:
             return {str(k): _within(f"[{k!r}]", item, values) for k, item in value.items()}
         case Record(fields=fields):
             return _record(value, fields)
+
+
+def has_decimal(node: Node) -> bool:
+    """Whether a type is a decimal, or holds one."""
+    match node:
+        case Nullable(inner) | Array(inner) | Map(inner):
+            return has_decimal(inner)
+        case Record(fields=fields):
+            return any(has_decimal(field.node) for field in fields)
+        case Primitive(logical=Logical("decimal")) | Fixed(logical=Logical("decimal")):
+            return True
+    return False
 
 
 def default_of(field: Field) -> Physical:
@@ -192,6 +217,8 @@ def _as_decimal(value: object) -> Decimal:
         return Decimal(value)
     if isinstance(value, str) and _DECIMAL_TEXT.fullmatch(value):
         return Decimal(value)
+    if isinstance(value, Written) and math.isfinite(value):
+        return Decimal(value.text)
     if isinstance(value, float) and math.isfinite(value):
         number = Decimal(repr(value))
         if len(number.as_tuple().digits) <= _EXACT_DIGITS:

@@ -59,6 +59,15 @@ def check_positions(
                 log_end=part.high_watermark,
                 hint="the log lost records; replay a new version from what is left",
             )
+        if row.target_offset is not None and row.target_offset > part.high_watermark:
+            raise OffsetOutOfRange(
+                "the log does not reach the end that was captured when the build began",
+                topic=row.topic,
+                partition=row.partition,
+                offset=row.target_offset,
+                log_end=part.high_watermark,
+                hint="the log lost records; 'kappa abort' the build, replay what is left",
+            )
     for row in found if later is None else later:
         part = ends.get(row.partition)  # none: it is newer than what was looked up
         if part is not None and row.next_offset < part.log_start:

@@ -21,7 +21,8 @@ def digest(conn: Connection, relation: str | sa.Select[Any]) -> str:
         rows: sa.FromClause = sa.table(relation).alias("r")
     else:
         rows = relation.subquery("r")
-    whole_row = sa.literal_column("r::text", sa.Text())
+    # Not "r::text": that would be a column of this name, where there is one.
+    whole_row = sa.literal_column("(r.*)::text", sa.Text())
     hashed = sa.func.hashtextextended(whole_row, _SEED)
     counted = sa.select(sa.func.count(), sa.func.sum(hashed)).select_from(rows)
     count, total = conn.execute(counted).one()

@@ -21,6 +21,7 @@ from kappa.tables.relations import rows_table, side_rows
 
 Select = sa.Select[Any]
 
+_ROUNDED = ("real", "double precision")
 _NUMBERS = ("smallint", "integer", "bigint", "numeric", "real", "double precision")
 
 
@@ -149,5 +150,7 @@ def _alike(value: sa.ColumnElement[Any], before: str, after: str) -> sa.ColumnEl
     if before == after:
         return value
     if before.startswith(_NUMBERS) and after.startswith(_NUMBERS):
-        return sa.cast(value, sa.Numeric())
+        # As PostgreSQL itself compares them. A double as numeric would lose its last digits.
+        rounded = before.startswith(_ROUNDED) or after.startswith(_ROUNDED)
+        return sa.cast(value, sa.Double() if rounded else sa.Numeric())
     return sa.cast(value, sa.Text())

@@ -17,6 +17,7 @@ import pytest
 
 from kappa.cli.status import _duration
 from kappa.config import Settings
+from kappa.operations.status import _moment
 from kappa.tables import holds, workers
 from kappa.tables.engine import connect
 from kappa.tables.workers import WorkerRow
@@ -98,6 +99,11 @@ def test_a_version_that_is_held_says_so(kappa: Kappa, settings: Settings, shop: 
         )
     engine.dispose()
     assert kappa("status", "--json").json[0]["held_until"] is None
+
+
+@pytest.mark.parametrize("ms", [10**15, -(10**15), None])
+def test_a_timer_beyond_the_calendar_is_never_due(ms: int | None) -> None:
+    assert _moment(ms) is None
 
 
 def test_a_version_without_a_lag_is_not_behind(

@@ -22,7 +22,7 @@ from kappa.tables.layout import (
     Side,
 )
 from kappa.tables.merge import MergeRule
-from kappa.tables.sqltypes import DOUBLE, TEXT
+from kappa.tables.sqltypes import BIGINT, DOUBLE, NUMERIC, REAL, TEXT, SqlType
 from kappa.versions import comparisons
 from kappa.versions.comparisons import Allowance, Comparison
 from tests.integration.tables_scenes import (
@@ -210,6 +210,49 @@ def test_values_of_other_types_are_compared_as_what_they_say(
     )
     assert main.changed == 1
     assert main.samples[0].after == {"amount": "7"}
+
+
+@pytest.mark.parametrize(
+    ("before", "after", "rows", "changed"),
+    [
+        (REAL, DOUBLE, [(0.1, 0.10000000149011612), (0.5, 0.5), (1e30, 1.0000000150474662e30)], 0),
+        (DOUBLE, REAL, [(0.1, 0.1), (0.5, 0.5)], 1),
+        (DOUBLE, NUMERIC, [(12345678901234568.0, 12345678901234600), (0.1, "0.1"), (7.0, 7)], 1),
+        (BIGINT, DOUBLE, [(1234567890123456789, 1234567890123456789.0), (3, 3.5)], 1),
+        (BIGINT, NUMERIC, [(1234567890123456789, 1234567890123456788), (3, 3)], 1),
+    ],
+    ids=lambda value: getattr(value, "name", ""),
+)
+def test_numbers_of_two_types_are_compared_as_postgresql_does(
+    engine: Engine,
+    unique: Unique,
+    before: SqlType,
+    after: SqlType,
+    rows: list[tuple[Any, Any]],
+    changed: int,
+) -> None:
+    name = unique("diff")
+    for version, kind in ((1, before), (2, after)):
+        layout = amounts_as(name, version, kind)
+        built(engine, layout, numbered([]))
+        with engine.begin() as conn:
+            for place, values in enumerate(rows):
+                conn.execute(
+                    text(
+                        f"INSERT INTO {layout.table} (id, amount, _partition, _offset)"
+                        f" VALUES (1, CAST(:amount AS {kind.name}), 0, :place)"
+                    ),
+                    {"amount": str(values[version - 1]), "place": place},
+                )
+    with engine.connect() as conn:
+        by_server = conn.scalar(
+            text(
+                f"SELECT count(*) FROM {name}__v1 AS a JOIN {name}__v2 AS b USING (_offset)"
+                " WHERE a.amount <> b.amount"
+            )
+        )
+    (main,) = compare(engine, name).outputs
+    assert (main.changed, by_server) == (changed, changed)
 
 
 def test_rows_of_other_keys_are_matched_by_all_they_show(engine: Engine, unique: Unique) -> None:

@@ -179,6 +179,23 @@ def test_a_position_past_the_end_of_the_log(site: Site, topic: str, sent: list[S
     refused(site, name, OffsetOutOfRange, allow_truncated=True)
 
 
+def test_a_build_whose_captured_end_the_log_has_lost(
+    site: Site, topic: str, sent: list[Sent]
+) -> None:
+    """It would wait for records that do not come, or take others for them."""
+    name = site.processor(TOTALS, topic)
+    with pytest.raises(Interrupted):
+        site.replay(name, 7, stop_after=7)
+    (row,) = site.query(
+        "UPDATE kappa_offset SET target_offset = target_offset + 3"
+        " WHERE processor = :name AND partition = 0 RETURNING target_offset",
+        name=name,
+    )
+    error = refused(site, name, OffsetOutOfRange)
+    assert error.detail["offset"] == row.target_offset
+    assert error.detail["log_end"] == row.target_offset - 3
+
+
 @pytest.mark.parametrize("again", [0, COUNT // 2, COUNT, 2 * COUNT])
 def test_a_topic_created_again_is_another_one(
     site: Site, topic: str, sent: list[Sent], again: int

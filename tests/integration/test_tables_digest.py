@@ -25,6 +25,17 @@ def digest_of(engine: Engine, name: str, rows: list[tuple[object, ...]]) -> str:
     return found
 
 
+def test_a_column_called_like_an_alias_is_one_of_many(engine: Engine) -> None:
+    said = "SELECT 1 AS r, {} AS g UNION ALL SELECT NULL, 3"
+    with engine.connect() as conn:
+        conn.execute(text("CREATE TEMPORARY TABLE colours AS " + said.format(2)))
+        before = digest(conn, "colours")
+        conn.execute(text("UPDATE colours SET g = 4 WHERE r IS NULL"))
+        after = digest(conn, "colours")
+        conn.rollback()
+    assert before != after
+
+
 def test_order_does_not_matter_and_every_value_does(engine: Engine, unique: Unique) -> None:
     one = digest_of(engine, unique("d"), ROWS)
     assert one.startswith("3-")

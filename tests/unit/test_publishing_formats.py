@@ -6,6 +6,7 @@ import csv
 import io
 import json
 from collections.abc import Callable, Iterator
+from decimal import Decimal
 from pathlib import Path
 
 import polars as pl
@@ -13,10 +14,11 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from kappa.avro.nodes import Field, Nullable, Primitive
+from kappa.avro.nodes import Array, Field, Logical, Nullable, Primitive, Record
 from kappa.errors import BadRecord
 from kappa.publishing import delimited, jsonl, lines, parquet
 from kappa.publishing.chunks import Chunk, Tombstone
+from kappa.publishing.values import conform
 
 ID = Field("id", Primitive("long"))
 NAME = Field("name", Nullable(Primitive("string"), null_first=True))
@@ -111,6 +113,46 @@ def test_jsonl_says_what_is_wrong_with_a_line() -> None:
         "line 5: not JSON: trailing comma is not allowed",
         "line 6: not JSON: unexpected character, expected a JSON value",
     ]
+
+
+WIDE = Primitive("bytes", Logical("decimal", 38, 10))
+LINES = Record(
+    "Line", (Field("price", WIDE), Field("weight", Primitive("double")), Field("note", NAME.node))
+)
+
+
+@pytest.mark.parametrize(
+    "digits",
+    [
+        "9999999999999999.99",
+        "99999999999999999999",
+        "100000000000.00000001",
+        "-0.1",
+        "1e3",
+        "18446744073709551616",
+        "7",
+    ],
+)
+def test_a_decimal_keeps_every_digit_it_is_written_with(digits: str) -> None:
+    """At the top and inside, in JSON lines and in JSON that is a cell of CSV."""
+    exact = Decimal(digits)
+    inside = f'[{{"price": {digits}, "weight": 1.5, "note": null}}]'
+    fields = (Field("price", WIDE), Field("lines", Array(LINES)))
+    text = f'{{"price": {digits}, "lines": {inside}}}\n'
+    (chunk,) = jsonl.read(io.BytesIO(text.encode()), fields, None)
+    cell = inside.replace('"', '""')
+    (cut,) = delimited.read(io.BytesIO(f'price,lines\n{digits},"{cell}"\n'.encode()), fields)
+    for read in (chunk, cut):
+        price, listed = (list(read.columns[field.name]) for field in fields)
+        assert conform(price[0], fields[0].node) == exact
+        assert conform(listed[0], fields[1].node) == [{"price": exact, "weight": 1.5, "note": None}]
+
+
+def test_a_cell_is_a_number_by_its_ascii_digits_alone() -> None:
+    """Whatever the cells beside it are."""
+    for cells in ("٣\n", "٣\n4\n", "٣\nx\n"):
+        (chunk,) = delimited.read(io.BytesIO(f"id\n{cells}".encode()), (ID,))
+        assert next(iter(chunk.columns["id"])) == "٣"
 
 
 def test_jsonl_tombstones() -> None:

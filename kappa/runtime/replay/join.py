@@ -117,7 +117,8 @@ class _Shared:
         return {
             row.partition: ends[row.partition]
             for row in positions
-            if row.next_offset < ends[row.partition]
+            # One that was added since is none of this replay's.
+            if row.partition in ends and row.next_offset < ends[row.partition]
         }
 
     def work(self, membership: Membership, held: Holding) -> None:
