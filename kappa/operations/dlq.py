@@ -122,7 +122,7 @@ def find(connection: Connection, name: str, version: int, places: Sequence[Place
     Raises:
         UnknownLetter: a place has none.
     """
-    found = list(letters.each(connection, name, version, Choice(places=places)))
+    found = letters.at(connection, name, version, places)
     there = {(letter.topic, letter.partition, letter.offset) for letter in found}
     for topic, partition, offset in places:
         if (topic, partition, offset) not in there:

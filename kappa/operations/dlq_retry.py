@@ -120,7 +120,7 @@ def _named(connection: Connection, name: str, version: int, places: Sequence[str
     originals = {(letter.topic, letter.partition, letter.original) for letter in found}
     of_originals = {
         (letter.topic, letter.partition, letter.offset): letter
-        for letter in letters.each(connection, name, version, Choice(places=sorted(originals)))
+        for letter in letters.at(connection, name, version, sorted(originals))
         if letter.timer is None
     }
     chosen = {}

@@ -17,7 +17,8 @@ from kappa.tables.bookkeeping import OPEN, dead_letter
 Place = tuple[str, int, int]
 """Topic, partition, offset."""
 
-_CHUNK = 1_000
+_PAGE_LETTERS = 1_000
+_PAGE_BYTES = 32 * 1024 * 1024
 
 
 @dataclass(frozen=True, slots=True)
@@ -106,14 +107,57 @@ def newest(
     return tuple(Letter(**row) for row in conn.execute(query.limit(limit)).mappings())
 
 
-def each(conn: Connection, processor: str, version: int, choice: Choice) -> Iterator[Letter]:
-    """All chosen letters in the order of their places, a few at a time."""
+def at(conn: Connection, processor: str, version: int, places: Sequence[Place]) -> list[Letter]:
+    """All letters at these places, in order."""
     of = dead_letter.c
-    query = _select(processor, version, choice).order_by(
-        of.topic, of.partition, of.offset, of.index
+    query = _select(processor, version, Choice(places=places))
+    found = conn.execute(query.order_by(of.topic, of.partition, of.offset, of.index))
+    return [Letter(**row) for row in found.mappings()]
+
+
+def each(conn: Connection, processor: str, version: int, choice: Choice) -> Iterator[Letter]:
+    """All chosen letters in the order of their places.
+
+    They come in pages of so many letters and bytes, each in a transaction that is over when the
+    page is given: whatever is done with them may take long. One that is no longer chosen by then
+    is left out.
+    """
+    of = dead_letter.c
+    place = sa.tuple_(of.topic, of.partition, of.offset, of.index)
+    last: sa.ColumnElement[bool] = sa.true()
+    while page := conn.execute(
+        sa.select(of.topic, of.partition, of.offset, of.index, _size())
+        .where(*_conditions(processor, version, choice), last)
+        .order_by(of.topic, of.partition, of.offset, of.index)
+        .limit(_PAGE_LETTERS)
+    ).all():
+        for first, end in _pages([size for *_, size in page]):
+            query = _select(processor, version, choice).where(
+                place >= sa.tuple_(*page[first][:4]), place <= sa.tuple_(*page[end - 1][:4])
+            )
+            found = conn.execute(query.order_by(of.topic, of.partition, of.offset, of.index))
+            letters = [Letter(**row) for row in found.mappings()]
+            conn.commit()
+            yield from letters
+        last = place > sa.tuple_(*page[-1][:4])
+
+
+def _size() -> sa.ColumnElement[int]:
+    of = dead_letter.c
+    return sa.func.coalesce(sa.func.octet_length(of.key), 0) + sa.func.coalesce(
+        sa.func.octet_length(of.value), 0
     )
-    found = conn.execute(query.execution_options(yield_per=_CHUNK))
-    return (Letter(**row) for row in found.mappings())
+
+
+def _pages(sizes: Sequence[int]) -> Iterator[tuple[int, int]]:
+    """Bounds of runs that stay within _PAGE_BYTES; a letter that is larger is a run by itself."""
+    first = total = 0
+    for at, size in enumerate(sizes):
+        if at > first and total + size > _PAGE_BYTES:
+            yield first, at
+            first, total = at, 0
+        total += size
+    yield first, len(sizes)
 
 
 def drop(conn: Connection, processor: str, version: int, choice: Choice) -> int:

@@ -5,9 +5,12 @@ from __future__ import annotations
 from collections.abc import Callable
 
 import polars as pl
+import pytest
 from sqlalchemy import Engine, text
 
 from kappa.tables import dead_letters
+from kappa.tables import letters as tables_letters
+from kappa.tables.letters import Choice
 from tests.integration.tables_scenes import declare, items
 
 Unique = Callable[[str], str]
@@ -62,3 +65,31 @@ def test_the_same_record_twice_is_one_letter(engine: Engine, unique: Unique) -> 
         dead_letters.insert(conn, layout.processor, 1, letters([]))
         query = text("SELECT message FROM kappa_dead_letter WHERE processor = :p")
         assert conn.scalars(query, {"p": layout.processor}).all() == ["first"]
+
+
+def test_letters_come_in_pages_and_no_transaction_is_open_meanwhile(
+    engine: Engine, unique: Unique, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Pages of three letters or of a hundred bytes; one letter is larger than that by itself."""
+    monkeypatch.setattr(tables_letters, "_PAGE_LETTERS", 3)
+    monkeypatch.setattr(tables_letters, "_PAGE_BYTES", 100)
+    layout = items(unique("dead"))
+    sizes = [10, 95, 300, 0, 50, 50, 1, 99, 2, 40]
+    rows: list[tuple[object, ...]] = [
+        ("t", at % 2, at, 0, 0, None, bytes(size), "Error", "x", None, None, None)
+        for at, size in enumerate(sizes)
+    ]
+    rows.append(("t", 0, 4, 1, 0, b"k" * 60, None, "Error", "x", None, "timer", None))
+    with engine.begin() as conn:
+        declare(conn, layout)
+        dead_letters.insert(conn, layout.processor, 1, letters(rows))
+    found = []
+    with engine.connect() as conn:
+        for letter in tables_letters.each(conn, layout.processor, 1, Choice()):
+            assert not conn.in_transaction()
+            found.append((letter.partition, letter.offset, letter.index, letter.value))
+    assert found == sorted((row[1], row[2], row[3], row[6]) for row in rows)
+    few = Choice(places=(("t", 1, 3), ("t", 0, 8)))
+    with engine.connect() as conn:
+        named = tables_letters.each(conn, layout.processor, 1, few)
+        assert [letter.offset for letter in named] == [8, 3]
