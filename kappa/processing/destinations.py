@@ -15,8 +15,9 @@ Guarantee = Literal["exactly_once", "at_least_once", "at_most_once"]
 MAIN, LATE = "main", "late"
 """The outputs that are kappa's own: the rows of the table, and the late records."""
 
-_LONGEST_TIMEOUT_MS = 30_000
-"""A relay that says nothing for a minute counts as hanging, and it says nothing in a request."""
+_LONGEST_TIMEOUT_MS = 15_000
+"""A relay that says nothing for a minute counts as hanging, and it says nothing in a request, which
+may try two addresses, wait for the answer, and wait for its end."""
 
 _GUARANTEES = ("exactly_once", "at_least_once", "at_most_once")
 
@@ -57,7 +58,8 @@ class ToWebhook:
         url: ``http://…`` or ``https://…``, without a user or password.
         guarantee: ``"at_least_once"``; or ``"at_most_once"``, which tries once.
         retries: how often a row is tried again before it is set aside.
-        timeout: how long one request may take, 30 seconds at most.
+        timeout: how long each step of a request may take: to connect, to be answered; 15 seconds
+            at most.
         token_variable: the environment variable whose value is sent as a bearer token, so that
             no secret stands in code or tables; None for no token.
     """

@@ -74,7 +74,10 @@ class _Reader:
         """Gives decimals all the digits they are written with."""
         if all(isinstance(row.get(name), _LOSSLESS) for name in self._exact):
             return
-        written = json.loads(text.decode(), parse_float=Written)
+        try:
+            written = json.loads(text.decode(), parse_float=Written)
+        except RecursionError:
+            return  # too deep for any schema, which is told when the value is looked at
         row.update({name: written[name] for name in self._exact if name in row})
 
     def _fault(self, members: _Members) -> str:

@@ -68,4 +68,7 @@ def _json(cell: str) -> object:
         orjson.loads(cell)  # the stricter one
     except orjson.JSONDecodeError:
         return cell
-    return json.loads(cell, parse_float=Written)
+    try:
+        return json.loads(cell, parse_float=Written)
+    except RecursionError:
+        return cell  # too deep for any schema

@@ -198,8 +198,8 @@ def _uuid(value: object) -> str:
 
 
 def _decimal(value: object, logical: Logical) -> Decimal:
-    number = _as_decimal(value)
     try:
+        number = _as_decimal(value)
         scaled = number.quantize(Decimal(1).scaleb(-logical.scale), context=_WIDE)
     except InvalidOperation:
         raise Misfit(f"{quoted(value)} has more than {logical.precision} digits") from None

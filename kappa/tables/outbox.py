@@ -108,8 +108,12 @@ def prune(conn: Connection, name: str, version: int, outputs: Collection[str]) -
 
 
 def active_version(conn: Connection, name: str) -> int | None:
-    """The version that serves; None where none does."""
-    return conn.scalar(sa.select(processor.c.active_version).where(processor.c.name == name))
+    """The version that serves, and will until COMMIT; None where none does.
+
+    A promote locks the row before it gives what waits to another version.
+    """
+    query = sa.select(processor.c.active_version).where(processor.c.name == name)
+    return conn.scalar(query.with_for_update(read=True))
 
 
 def waiting(
@@ -181,9 +185,11 @@ def drop(conn: Connection, name: str, version: int, output: str, rows: Sequence[
 
 
 def give_back(
-    conn: Connection, name: str, version: int, output: str, rows: Sequence[Waiting]
+    conn: Connection, name: str, version: int, output: str, rows: Collection[Waiting]
 ) -> None:
     """Lets rows wait again that were dropped and have not left after all."""
+    if not rows:
+        return
     places = [(r.topic, r.partition, r.offset, r.index, r.key, r.value) for r in rows]
     insert(conn, name, version, output, pl.DataFrame(places, FRAME_SCHEMA, orient="row"))
 

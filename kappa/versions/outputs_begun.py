@@ -28,16 +28,21 @@ AHEAD = "ahead"
 
 
 def ahead(conn: Connection, processor: str, begins: Iterable[Position]) -> dict[str, object]:
-    """What to keep of a first promote, of a version that stands at ``begins``."""
+    """What to keep of a first promote, of a version that stands at ``begins``.
+
+    All offset rows of the processor are locked: a checkpoint under way keeps nothing either.
+    """
     reached = {(at.topic_id, at.partition): at.next_offset for at in begins}
+    topics = {topic_id for topic_id, _ in reached}
     rows = conn.execute(
         sa.select(offset.c.version, offset.c.topic_id, offset.c.partition, offset.c.next_offset)
         .where(offset.c.processor == processor)
-        .order_by(offset.c.version, offset.c.topic_id, offset.c.partition)
+        .order_by(offset.c.version, offset.c.topic, offset.c.partition)
+        .with_for_update()
     )
     found: dict[str, list[list[object]]] = {}
     for version, topic_id, partition, stood in rows:
-        if stood > reached.get((topic_id, partition), stood):
+        if topic_id in topics and stood > reached.get((topic_id, partition), 0):
             found.setdefault(str(version), []).append([topic_id, partition, stood])
     return {AHEAD: found} if found else {}
 

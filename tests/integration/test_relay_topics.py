@@ -6,8 +6,11 @@ from collections import Counter
 
 import pytest
 
-from kappa.errors import DatabaseUnavailable, OutputsBehind, RelayFenced
+from kappa.errors import DatabaseUnavailable, LockTimeout, OutputsBehind, RelayFenced
 from kappa.operations.promote import Options, promote
+from kappa.tables.engine import set_lock_timeout
+from kappa.tables.outbox import active_version
+from kappa.versions.swap import lock_processor
 from tests.faults import Site, wait_until
 from tests.integration.relay_scenes import STEPS, Found, Killed, reading, records_in, relaying
 from tests.readings import START_MS, Reading, good
@@ -218,6 +221,19 @@ def test_a_version_that_was_ahead_when_outputs_began_takes_over_without_a_gap(si
     by = {(one.row["part"], one.row["place"]): one.row["by"] for one in found if one.row}
     assert by == dict.fromkeys(between, 1) | dict.fromkeys(after, 2)
     assert len(found) == len(by)
+
+
+def test_a_relay_waits_for_a_promote_under_way_before_it_asks_who_serves(site: Site) -> None:
+    """Else it would read rows of a version that are given to another before it drops them."""
+    name, _ = promoted(site, site.topic(PARTITIONS), "at_most_once")
+    with site.engine.begin() as promoting, site.engine.connect() as relay:
+        lock_processor(promoting, name)
+        set_lock_timeout(relay, 100)
+        with pytest.raises(LockTimeout):
+            active_version(relay, name)
+        relay.rollback()
+    with site.engine.connect() as relay:
+        assert active_version(relay, name) == 1
 
 
 def test_rows_of_a_source_that_is_dropped_leave_and_those_of_the_new_one_begin(site: Site) -> None:

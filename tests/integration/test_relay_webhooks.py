@@ -247,26 +247,28 @@ def test_a_relay_that_tries_again_says_so_and_forgets_what_it_has_delivered(
 
 
 @pytest.mark.parametrize("guarantee", ["at_least_once", "at_most_once"])
+@pytest.mark.parametrize("last", [5, 19])
 def test_a_relay_that_is_stopped_neither_forgets_nor_repeats(
-    site: Site, hook: Hook, guarantee: str
+    site: Site, hook: Hook, guarantee: str, last: int
 ) -> None:
+    """Among the rows of its batch, and at the last of them."""
     name, topic = serve(site, hook, guarantee)
     publish(site, name, topic, 20)
     stop = threading.Event()
 
     def answer(body: dict[str, Any], times: int) -> int:
-        if body["code"] == 5:
+        if body["code"] == last:
             stop.set()
         return 200
 
     hook.answer = answer
     run_relay(site.settings, name, "alerts", stop)
-    assert hook.bodies() == [0, 1, 2, 3, -3, 4, 5]
-    assert [row[0] for row in left(site, name)] == list(range(6, 20))
+    assert hook.bodies() == [0, 1, 2, 3, -3, *range(4, last + 1)]
+    assert [row[0] for row in left(site, name)] == list(range(last + 1, 20))
     with relaying(site.settings, name, "alerts"):
         wait_until("the outbox is empty", lambda: left(site, name) == [])
         wait_until("the last is posted", lambda: 19 in hook.bodies())
-    assert hook.bodies()[7:] == list(range(6, 20))
+    assert hook.bodies()[last + 2 :] == list(range(last + 1, 20))
 
 
 def test_what_was_delivered_when_another_version_began_to_serve_is_not_sent_by_that(

@@ -15,7 +15,7 @@ from kappa.avro import schema as avro
 from kappa.avro.nodes import Array, Enum, Field, Fixed, Logical, Map, Node, Nullable, Primitive
 from kappa.publishing.columns import convert
 from kappa.publishing.misfit import Misfit
-from kappa.publishing.values import conform, default_of
+from kappa.publishing.values import Written, conform, default_of
 
 INT = Primitive("int")
 LONG = Primitive("long")
@@ -109,6 +109,8 @@ def test_a_value_that_fits(value: object, node: Node, physical: object) -> None:
         ("1000", PRICE, "more than 5 digits"),
         (0.1 + 0.2, PRICE, "write it as a string"),
         ("NaN", PRICE, "'NaN' is no decimal"),
+        (Written("1e-99999999999999999999"), PRICE, "more than 5 digits"),
+        (Written("0.001"), PRICE, "more than 2 digits after the point"),
         ("HOLD", SIDE, "'HOLD' is not one of BUY, SELL"),
         ("no base64", BYTES, "is not base64"),
         ("/w==", FIXED, "1 bytes, where 2 are needed"),

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping, Sequence
+from collections import deque
+from collections.abc import Collection, Mapping, Sequence
 from http.client import HTTPConnection, HTTPException, HTTPSConnection
 from types import TracebackType
 from typing import Self
@@ -94,11 +95,11 @@ class WebhookRelay:
         self._delivered = []
         if serving != self._version:
             return None
-        for number, row in enumerate(rows):
-            if sending.stop.is_set():
-                self._part(rows[number:])
-                break
-            self._deliver(row)
+        left = deque(rows)
+        while left and not sending.stop.is_set():
+            self._deliver(left.popleft())
+        if sending.stop.is_set():
+            self._part(left)
         return len(rows)
 
     def _settle(self, connection: Connection) -> int | None:
@@ -114,7 +115,7 @@ class WebhookRelay:
             outbox.drop(connection, sending.processor, serving, sending.output, self._delivered)
         return serving
 
-    def _part(self, left: Sequence[Waiting]) -> None:
+    def _part(self, left: Collection[Waiting]) -> None:
         """Nothing that was delivered is sent again, and what was not begun is not forgotten."""
         sending = self._sending
         with sending.engine.begin() as connection:

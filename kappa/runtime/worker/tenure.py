@@ -106,7 +106,7 @@ class Tenure:
         self._first: float | None = None
         self._stride = Stride()
         self._looked_at = time.monotonic()
-        self._knew_ends = True
+        self._knew_ends = False
         self._committing: Future[bool] | None = None
 
     @property
@@ -216,7 +216,6 @@ class Tenure:
         ]
         dead, self._dead = self._dead, []
         ends = self._terms.ends()
-        self._knew_ends = ends is not None
         checkpoint = Checkpoint(
             advances=[advance for advance, _ in steps],
             changes=changes,
@@ -229,6 +228,7 @@ class Tenure:
         )
         size = sum(size for _, size in steps)
         self._settle()
+        self._knew_ends = ends is not None
         self._committing = committer.submit(self._commit, checkpoint, size)
 
     def _is_silence_due(self) -> bool:
