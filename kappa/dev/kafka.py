@@ -144,12 +144,15 @@ class Kafka:
         task.report("kafka: formatting the data directory")
         fresh = files.unfinished(self.home)
         tool = ("kafka.tools.StorageTool", "format", "-t", _new_cluster_id())
-        self._write_settings("format.properties", fresh, dict.fromkeys(self.port_names, 0))
+        # In there, because a tool whose parent was killed may be about to read its own.
+        settings = f"{fresh.name}/format.properties"
+        self._write_settings(settings, fresh, dict.fromkeys(self.port_names, 0))
         task.run(
-            [*self._command(runtime, libraries), *tool, "-c", "format.properties"],
+            [*self._command(runtime, libraries), *tool, "-c", settings],
             cwd=self.home,
             environment=_environment(),
         )
+        files.remove(self.home / settings)
         fresh.rename(self.data)
 
     def _command(
