@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterator, Mapping, Sequence
 from io import BufferedIOBase
 from operator import itemgetter
@@ -12,8 +11,9 @@ import orjson
 
 from kappa.avro.nodes import Field
 from kappa.publishing.chunks import BadLine, Chunk, Raw, Tombstone
+from kappa.publishing.digits import with_digits
 from kappa.publishing.lines import Block, blocks
-from kappa.publishing.values import Written, default_of, has_decimal
+from kappa.publishing.values import default_of, has_decimal
 
 TOMBSTONE = "@tombstone"
 """The member that makes a line a deletion; no Avro field can have this name."""
@@ -74,10 +74,7 @@ class _Reader:
         """Gives decimals all the digits they are written with."""
         if all(isinstance(row.get(name), _LOSSLESS) for name in self._exact):
             return
-        try:
-            written = json.loads(text.decode(), parse_float=Written)
-        except RecursionError:
-            return  # too deep for any schema, which is told when the value is looked at
+        written = with_digits(text.decode(), row)
         row.update({name: written[name] for name in self._exact if name in row})
 
     def _fault(self, members: _Members) -> str:

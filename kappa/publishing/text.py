@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import re
 
 import orjson
@@ -10,7 +9,8 @@ import polars as pl
 
 from kappa.avro.nodes import Array, Enum, Map, Node, Nullable, Primitive, Record
 from kappa.publishing.chunks import Raw
-from kappa.publishing.values import Written
+from kappa.publishing.digits import with_digits
+from kappa.publishing.values import has_decimal
 
 _WHOLE = r"^[+-]?[0-9]{1,18}$"
 _NUMBER = r"^[+-]?([0-9]+(\.[0-9]*)?|\.[0-9]+)([eE][+-]?[0-9]{1,3})?$"
@@ -27,7 +27,10 @@ def from_text(cells: list[str], node: Node) -> Raw:
     nullable = isinstance(node, Nullable)
     inner = node.node if isinstance(node, Nullable) else node
     fast = _at_once(cells, inner, nullable)
-    return fast if fast is not None else [_value(cell, inner, nullable) for cell in cells]
+    if fast is not None:
+        return fast
+    exact = has_decimal(inner)
+    return [_value(cell, inner, nullable, exact) for cell in cells]
 
 
 def _at_once(cells: list[str], node: Node, nullable: bool) -> Raw | None:
@@ -47,7 +50,7 @@ def _at_once(cells: list[str], node: Node, nullable: bool) -> Raw | None:
     return None
 
 
-def _value(cell: str, node: Node, nullable: bool) -> object:
+def _value(cell: str, node: Node, nullable: bool, exact: bool) -> object:
     empty_is_text = node in {Primitive("string"), Primitive("bytes")} and not nullable
     if not cell and not empty_is_text:
         return None
@@ -59,16 +62,13 @@ def _value(cell: str, node: Node, nullable: bool) -> object:
         case Primitive("boolean"):
             return _BOOLEANS.get(cell, cell)
         case Array() | Map() | Record():
-            return _json(cell)
+            return _json(cell, exact=exact)
     return cell
 
 
-def _json(cell: str) -> object:
+def _json(cell: str, *, exact: bool) -> object:
     try:
-        orjson.loads(cell)  # the stricter one
+        found: object = orjson.loads(cell)
     except orjson.JSONDecodeError:
         return cell
-    try:
-        return json.loads(cell, parse_float=Written)
-    except RecursionError:
-        return cell  # too deep for any schema
+    return with_digits(cell, found) if exact else found

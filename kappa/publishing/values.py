@@ -28,6 +28,7 @@ from kappa.avro.nodes import (
     Record,
 )
 from kappa.publishing import moments
+from kappa.publishing.digits import Written
 from kappa.publishing.misfit import Misfit, quoted
 
 Physical: TypeAlias = (
@@ -45,19 +46,6 @@ _DECIMAL_TEXT = re.compile(r"[+-]?([0-9]+(\.[0-9]*)?|\.[0-9]+)([eE][+-]?[0-9]{1,
 _WIDE = Context(prec=200)
 _EXACT_DIGITS = 15
 """Decimal digits a JSON number keeps on its way through a double."""
-
-
-class Written(float):
-    """A number as it stands in JSON, where as a double it could lose digits; ``text`` has them."""
-
-    __slots__ = ("text",)
-
-    def __new__(cls, text: str) -> Written:
-        number = super().__new__(cls, text)
-        number.text = text
-        return number
-
-    text: str
 
 
 def conform(value: object, node: Node) -> Physical:

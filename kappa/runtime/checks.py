@@ -6,7 +6,7 @@ from collections.abc import Collection
 from dataclasses import replace
 
 from kappa.errors import HistoryTruncated, OffsetOutOfRange, PartitionsChanged, TopicRecreated
-from kappa.log.history import TopicHistory
+from kappa.log.history import PartitionHistory, TopicHistory
 from kappa.tables.progress import PartitionProgress
 
 
@@ -50,24 +50,18 @@ def check_positions(
                 partition=row.partition,
                 hint="replay it as a new version: this one's rows are of the old topic",
             )
-        if row.next_offset > part.high_watermark:
-            raise OffsetOutOfRange(
-                "the version has read further than the log now reaches",
-                topic=row.topic,
-                partition=row.partition,
-                offset=row.next_offset,
-                log_end=part.high_watermark,
-                hint="the log lost records; replay a new version from what is left",
-            )
-        if row.target_offset is not None and row.target_offset > part.high_watermark:
-            raise OffsetOutOfRange(
-                "the log does not reach the end that was captured when the build began",
-                topic=row.topic,
-                partition=row.partition,
-                offset=row.target_offset,
-                log_end=part.high_watermark,
-                hint="the log lost records; 'kappa abort' the build, replay what is left",
-            )
+        _require_reach(
+            part,
+            row.next_offset,
+            "the version has read further than the log now reaches",
+            "the log lost records; replay a new version from what is left",
+        )
+        _require_reach(
+            part,
+            row.target_offset,
+            "the log does not reach the end that was captured when the build began",
+            "the log lost records; 'kappa abort' the build, replay what is left",
+        )
     for row in found if later is None else later:
         part = ends.get(row.partition)  # none: it is newer than what was looked up
         if part is not None and row.next_offset < part.log_start:
@@ -79,6 +73,18 @@ def check_positions(
                 log_start=part.log_start,
                 hint="replay a new version with --allow-truncated",
             )
+
+
+def _require_reach(part: PartitionHistory, offset: int | None, message: str, hint: str) -> None:
+    if offset is not None and offset > part.high_watermark:
+        raise OffsetOutOfRange(
+            message,
+            topic=part.topic,
+            partition=part.partition,
+            offset=offset,
+            log_end=part.high_watermark,
+            hint=hint,
+        )
 
 
 def check_partitions(

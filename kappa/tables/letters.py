@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, fields
 from datetime import datetime
+from typing import Any
 
 import sqlalchemy as sa
 from sqlalchemy import Connection
@@ -17,6 +18,12 @@ from kappa.tables.bookkeeping import OPEN, dead_letter
 Place = tuple[str, int, int]
 """Topic, partition, offset."""
 
+_PLACE = (
+    dead_letter.c.topic,
+    dead_letter.c.partition,
+    dead_letter.c.offset,
+    dead_letter.c.index,
+)
 _PAGE_LETTERS = 1_000
 _PAGE_BYTES = 32 * 1024 * 1024
 
@@ -109,10 +116,7 @@ def newest(
 
 def at(conn: Connection, processor: str, version: int, places: Sequence[Place]) -> list[Letter]:
     """All letters at these places, in order."""
-    of = dead_letter.c
-    query = _select(processor, version, Choice(places=places))
-    found = conn.execute(query.order_by(of.topic, of.partition, of.offset, of.index))
-    return [Letter(**row) for row in found.mappings()]
+    return _in_order(conn, _select(processor, version, Choice(places=places)))
 
 
 def each(conn: Connection, processor: str, version: int, choice: Choice) -> Iterator[Letter]:
@@ -122,24 +126,26 @@ def each(conn: Connection, processor: str, version: int, choice: Choice) -> Iter
     page is given: whatever is done with them may take long. One that is no longer chosen by then
     is left out.
     """
-    of = dead_letter.c
-    place = sa.tuple_(of.topic, of.partition, of.offset, of.index)
+    place = sa.tuple_(*_PLACE)
     last: sa.ColumnElement[bool] = sa.true()
     while page := conn.execute(
-        sa.select(of.topic, of.partition, of.offset, of.index, _size())
+        sa.select(*_PLACE, _size())
         .where(*_conditions(processor, version, choice), last)
-        .order_by(of.topic, of.partition, of.offset, of.index)
+        .order_by(*_PLACE)
         .limit(_PAGE_LETTERS)
     ).all():
         for first, end in _pages([size for *_, size in page]):
             query = _select(processor, version, choice).where(
                 place >= sa.tuple_(*page[first][:4]), place <= sa.tuple_(*page[end - 1][:4])
             )
-            found = conn.execute(query.order_by(of.topic, of.partition, of.offset, of.index))
-            letters = [Letter(**row) for row in found.mappings()]
+            letters = _in_order(conn, query)
             conn.commit()
             yield from letters
         last = place > sa.tuple_(*page[-1][:4])
+
+
+def _in_order(conn: Connection, query: sa.Select[Any]) -> list[Letter]:
+    return [Letter(**row) for row in conn.execute(query.order_by(*_PLACE)).mappings()]
 
 
 def _size() -> sa.ColumnElement[int]:

@@ -20,6 +20,7 @@ from sqlalchemy import Connection
 
 from kappa.errors import OutputsBehind
 from kappa.tables.bookkeeping import history, offset
+from kappa.tables.layout import Layout
 from kappa.versions.caught_up import Position
 from kappa.versions.deployment import Move
 
@@ -47,13 +48,21 @@ def ahead(conn: Connection, processor: str, begins: Iterable[Position]) -> dict[
     return {AHEAD: found} if found else {}
 
 
-def check_begun(conn: Connection, move: Move, blue: Iterable[Position]) -> None:
+def check_begun(
+    conn: Connection,
+    move: Move,
+    blue: Iterable[Position],
+    serving: Layout | None,
+    layout: Layout,
+) -> None:
     """Passes if the version in service, which stands at ``blue``, has come to where the new one
-    stood when outputs began.
+    stood when outputs began, or if not both of them send anything.
 
     Raises:
         OutputsBehind: it has not; the partition is named.
     """
+    if serving is None or not (serving.publishes and layout.publishes):
+        return
     first = (
         sa.select(history.c.detail)
         .where(history.c.processor == move.processor, history.c.from_version.is_(None))

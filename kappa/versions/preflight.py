@@ -109,8 +109,7 @@ def _against(
                     _check_diff(conn, former, record)
             serving = None if former is None else former.layout
             views.check_view(conn, record.layout, serving, recreate=options.recreate)
-            if former is not None and former.layout.publishes and record.layout.publishes:
-                check_begun(conn, stand.move, stand.blue)
+            check_begun(conn, stand.move, stand.blue, serving, record.layout)
     except KappaError as error:
         return error, None
     try:

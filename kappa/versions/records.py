@@ -110,11 +110,17 @@ def require(conn: Connection, processor: str, version: int) -> VersionRecord:
 
 
 def unrecorded(conn: Connection, processor: str) -> UnknownVersion:
-    """The error for a processor of which no version was ever built; it says which were."""
-    known = ", ".join(one.name for one in list_processors(conn))
+    """The error for a processor of which no version was ever built, saying which were; or of which
+    all are retired."""
+    known = [one.name for one in list_processors(conn)]
+    if processor in known:
+        return UnknownVersion(
+            f"every version of {processor!r} is retired",
+            hint="declare another version, and replay that",
+        )
     return UnknownVersion(
         f"no version of {processor!r} was ever built",
-        known=known or None,
+        known=", ".join(known) or None,
         hint=f"kappa replay {processor}, if that is its name: see 'kappa processors list'",
     )
 

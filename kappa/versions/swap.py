@@ -59,8 +59,7 @@ def run(conn: Connection, deployment: Deployment, *, backwards: bool = False) ->
     for stand, (layout, serving) in zip(standings, layouts, strict=True):
         stand.check(deployment.options.dropped_sources)
         _check_final(conn, layout, serving)
-        if serving is not None and serving.publishes and layout.publishes:
-            check_begun(conn, stand.move, stand.blue)
+        check_begun(conn, stand.move, stand.blue, serving, layout)
     for stand, (layout, serving) in zip(standings, layouts, strict=True):
         _change(conn, deployment, stand, layout, serving)
     reach("promote_written")

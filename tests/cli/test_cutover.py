@@ -142,6 +142,10 @@ def test_what_is_dropped_is_asked_for_first(kappa: Kappa, shop: Shop, database: 
     done = ok(kappa("retire", name, "--version", "1", stdin="y\n"))
     assert f"{name}__v1" in done.out
     assert "already" in ok(kappa("retire", name, "--version", "1", "--yes")).out
+    for command in (["promote", name], ["dlq", "list", name]):
+        gone = kappa(*command)
+        assert gone.code == 3
+        assert f"every version of '{name}' is retired" in gone.err
     assert kappa("replay", name, "--version", "1").code == 4
     assert kappa("abort", name, "--yes").code == 3
 

@@ -14,8 +14,9 @@ from hypothesis import strategies as st
 from kappa.avro import schema as avro
 from kappa.avro.nodes import Array, Enum, Field, Fixed, Logical, Map, Node, Nullable, Primitive
 from kappa.publishing.columns import convert
+from kappa.publishing.digits import Written
 from kappa.publishing.misfit import Misfit
-from kappa.publishing.values import Written, conform, default_of
+from kappa.publishing.values import conform, default_of
 
 INT = Primitive("int")
 LONG = Primitive("long")

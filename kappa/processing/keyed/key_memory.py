@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from bisect import bisect_left
 from collections import deque
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 
 import polars as pl
 
@@ -13,7 +13,7 @@ from kappa.processing.keyed.key_codec import KeyCodec
 from kappa.processing.keyed.keys import Key, PartitionKeys
 from kappa.processing.keyed.records import Records
 from kappa.processing.keyed.timers import PROCESSING
-from kappa.processing.store import Store
+from kappa.processing.store import Store, StoredState
 
 _KEPT = 0.75
 """The share of the bound that is left in memory when keys are dropped from it."""
@@ -61,8 +61,7 @@ class KeyMemory:
             known = () if fresh else self._store.every_state(number, self._room)
             keys = PartitionKeys(number, self._states, asks=known is None)
             self._partitions[number] = keys
-            for stored in known or ():
-                keys.add(Key(stored.key, *self._codec.decode(stored.state)))
+            self._take_in(keys, known or ())
         return keys
 
     def load(self, keys: PartitionKeys, records: Records) -> None:
@@ -77,12 +76,16 @@ class KeyMemory:
             else:
                 key.used = keys.batch
         found = self._store.states(keys.number, missing, records.watermark, records.processing_time)
-        for stored in found:
-            if stored.key not in keys.by_text:
-                keys.add(Key(stored.key, *self._codec.decode(stored.state)))
+        self._take_in(keys, found)
         for text in missing:
             if text not in keys.by_text:
                 keys.add(keys.nothing(text))
+
+    def _take_in(self, keys: PartitionKeys, found: Iterable[StoredState]) -> None:
+        """Brings stored keys into memory, but for those whose newer state is there."""
+        for stored in found:
+            if stored.key not in keys.by_text:
+                keys.add(Key(stored.key, *self._codec.decode(stored.state)))
 
     def flush(self) -> pl.DataFrame:
         """What changed of the state of keys since the last flush (STATE_SCHEMA)."""

@@ -32,14 +32,18 @@ class Sending:
     stop: threading.Event
     tell: Tell
 
-    def is_mine(self, conn: Connection, version: int) -> bool:
-        """Whether this version still serves; keeps the output ours until COMMIT.
+    def serving(self, conn: Connection) -> int | None:
+        """The version that serves; that stays so until COMMIT, and the output ours.
 
         Raises:
             RelayFenced: the output is another relay's.
         """
         relays.hold(conn, self.processor, self.output, self.epoch)
-        return outbox.active_version(conn, self.processor) == version
+        return outbox.active_version(conn, self.processor)
+
+    def is_mine(self, conn: Connection, version: int) -> bool:
+        """Whether this version still serves; as `serving`."""
+        return self.serving(conn) == version
 
 
 class Channel(Protocol):

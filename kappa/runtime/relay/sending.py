@@ -22,7 +22,7 @@ from kappa.runtime.relay.lease import lease
 from kappa.runtime.relay.relaying import Channel, Sending
 from kappa.runtime.relay.topic import open_topic
 from kappa.runtime.relay.webhook import WebhookRelay
-from kappa.tables import outbox, relays
+from kappa.tables import relays
 from kappa.tables.engine import RETRYABLE, connect
 from kappa.tables.layout import Layout
 from kappa.tables.news import News
@@ -141,8 +141,7 @@ def _drain(sending: Sending, channel: Channel, news: News) -> None:
 def _serving(sending: Sending) -> Layout | None:
     """The layout of the version that serves; None where there is none."""
     with sending.engine.begin() as connection:
-        relays.hold(connection, sending.processor, sending.output, sending.epoch)
-        version = outbox.active_version(connection, sending.processor)
+        version = sending.serving(connection)
         if version is None:
             return None
         return records.require(connection, sending.processor, version).layout

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import os
 from collections import deque
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from http.client import HTTPConnection, HTTPException, HTTPSConnection
 from types import TracebackType
 from typing import Self
@@ -85,14 +86,12 @@ class WebhookRelay:
     def step(self) -> int | None:
         sending = self._sending
         rows: Sequence[Waiting] = ()
-        with sending.engine.begin() as connection:
-            serving = self._settle(connection)
+        with self._settled() as (connection, serving):
             if serving == self._version:
                 of = (sending.processor, serving, sending.output)
                 rows = outbox.waiting(connection, *of, _BATCH_ROWS)
                 if self._once:
                     outbox.drop(connection, *of, rows)
-        self._delivered = []
         if serving != self._version:
             return None
         left = deque(rows)
@@ -102,27 +101,28 @@ class WebhookRelay:
             self._part(left)
         return len(rows)
 
-    def _settle(self, connection: Connection) -> int | None:
-        """Drops what was delivered, which a promote may have made another version's; returns the
-        version that serves, which is the same one until COMMIT.
+    @contextmanager
+    def _settled(self) -> Iterator[tuple[Connection, int | None]]:
+        """A transaction in which what was delivered is dropped, which a promote may have made
+        another version's; and the version that serves, until COMMIT.
 
         Row by row: one that was set aside may be given back among those that have left.
         """
         sending = self._sending
-        sending.is_mine(connection, self._version)
-        serving = outbox.active_version(connection, sending.processor)
-        if serving is not None:
-            outbox.drop(connection, sending.processor, serving, sending.output, self._delivered)
-        return serving
+        with sending.engine.begin() as connection:
+            serving = sending.serving(connection)
+            if serving is not None:
+                of = (sending.processor, serving, sending.output)
+                outbox.drop(connection, *of, self._delivered)
+            yield connection, serving
+        self._delivered = []
 
     def _part(self, left: Collection[Waiting]) -> None:
         """Nothing that was delivered is sent again, and what was not begun is not forgotten."""
         sending = self._sending
-        with sending.engine.begin() as connection:
-            serving = self._settle(connection)
+        with self._settled() as (connection, serving):
             if self._once and serving == self._version:
                 outbox.give_back(connection, sending.processor, serving, sending.output, left)
-        self._delivered = []
 
     def _begin_try(self, _: RetryCallState) -> None:
         """Tries may go on for minutes, and a process that says nothing for one is ended."""
@@ -132,9 +132,8 @@ class WebhookRelay:
         """However long this row is tried, the ones before it are not sent again."""
         self._sending.tell(0, 0)
         if self._delivered:
-            with self._sending.engine.begin() as connection:
-                self._settle(connection)
-            self._delivered = []
+            with self._settled():
+                pass
 
     def _deliver(self, row: Waiting) -> None:
         headers = {"Idempotency-Key": self._idempotency_key(row)}
