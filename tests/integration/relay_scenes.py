@@ -149,7 +149,8 @@ class Killed:
         self, settings: Settings, processor: str, output: str = "main", *, batch_rows: int
     ) -> None:
         self._arguments = (settings, processor, output, batch_rows)
-        self._batches = _PROCESSES.Value("q", 0)
+        # Without a lock: a process killed while it holds one would stop the next, and this one.
+        self._batches = _PROCESSES.Value("q", 0, lock=False)
         self._process: BaseProcess | None = None
 
     def start(self, failpoint: str = "") -> None:

@@ -103,6 +103,21 @@ def listening() -> Iterator[Hook]:
             server.shutdown()
 
 
+class Rationed:
+    """Answers as many requests as were granted; the others wait."""
+
+    def __init__(self, answer: Answer) -> None:
+        self._answer = answer
+        self._granted = threading.Semaphore(0)
+
+    def grant(self, requests: int) -> None:
+        self._granted.release(requests)
+
+    def __call__(self, body: dict[str, Any], times: int) -> int:
+        assert self._granted.acquire(timeout=60), "nobody grants this request"
+        return self._answer(body, times)
+
+
 @pytest.fixture
 def hook() -> Iterator[Hook]:
     with listening() as hook:
@@ -193,14 +208,17 @@ def test_what_may_pass_is_tried_again_and_what_does_not_is_set_aside(
 
 
 def test_killed_relays_repeat_rows_that_can_be_told(site: Site, hook: Hook) -> None:
+    hook.answer = rationed = Rationed(hook.answer)
     name, topic = serve(site, hook)
     publish(site, name, topic, 400)
     with Killed(site.settings, name, "alerts", batch_rows=1) as relay:
         for _ in range(4):
             relay.start()
+            rationed.grant(60)
             relay.wait_until_it_sends()
             relay.kill()
         relay.start()
+        rationed.grant(1_000)
         wait_until("the outbox is empty", lambda: left(site, name) == [])
     once = dict.fromkeys(key for key, _ in hook.asked)
     assert len(once) == 401
@@ -209,15 +227,17 @@ def test_killed_relays_repeat_rows_that_can_be_told(site: Site, hook: Hook) -> N
 
 
 def test_at_most_once_never_repeats(site: Site, hook: Hook) -> None:
-    hook.answer = lambda body, times: 503 if body["code"] == 2 else 200
+    hook.answer = rationed = Rationed(lambda body, times: 503 if body["code"] == 2 else 200)
     name, topic = serve(site, hook, "at_most_once")
     publish(site, name, topic, 300)
     with Killed(site.settings, name, "alerts", batch_rows=1) as relay:
         for _ in range(2):
             relay.start()
+            rationed.grant(60)
             relay.wait_until_it_sends()
             relay.kill()
         relay.start()
+        rationed.grant(1_000)
         wait_until("the last is posted", lambda: 299 in hook.bodies())
     assert len(hook.bodies()) == len(set(hook.bodies()))
     assert left(site, name) == []
