@@ -68,6 +68,10 @@ class Driver:
         """Has the partition's watermark reach a moment, as another key's record would.
 
         It closes windows and fires event-time timers; a watermark never goes back.
+
+        Raises:
+            BadRecord: the text is no moment, or the event-time column cannot hold it.
+            DeclarationError: the source has no event time.
         """
         self._require_event_time()
         time = in_ms(to) + self._kind.source.out_of_orderness_ms

@@ -9,6 +9,7 @@ from typing import Any, NamedTuple
 
 import polars as pl
 
+from kappa.errors import BadRecord
 from kappa.eventtime.watermark import PartitionClock
 from kappa.processing.admission import anything
 from kappa.processing.events import TOMBSTONE_SCHEMA, Events, Fold, Outcome
@@ -129,9 +130,12 @@ class KeyedKind:
             earliest = time - self.source.max_ahead_ms
             timestamp = earliest if timestamp is None else max(timestamp, earliest)
         key = "" if self.bound.key_type == pl.String else 0
-        values = {self.bound.declaration.key: key, self.source.event_time: time}
+        values = {
+            self.bound.declaration.key: pl.Series([key]),
+            self.source.event_time: pl.Series([time], dtype=pl.Int64),
+        }
         row = [
-            pl.Series(name, [values.get(name)], strict=False).cast(dtype)
+            _held(values.get(name, _NOTHING), dtype).alias(name)
             for name, dtype in self.columns.items()
         ]
         system = [
@@ -148,6 +152,22 @@ class KeyedKind:
             tombstones=TOMBSTONE_SCHEMA.to_frame(),
             max_record_time=timestamp,
         )
+
+
+_NOTHING = pl.Series([None])
+
+
+def _held(value: pl.Series, dtype: pl.DataType) -> pl.Series:
+    """A value as a column of this type has it; a moment is given in ms.
+
+    Raises:
+        BadRecord: the column cannot hold it.
+    """
+    ms = value.cast(pl.Datetime("ms", dtype.time_zone)) if isinstance(dtype, pl.Datetime) else value
+    try:
+        return ms.cast(dtype)
+    except pl.exceptions.PolarsError as error:
+        raise BadRecord(f"a column of type {dtype} cannot hold {value[0]!r}") from error
 
 
 def emitted(rows: Rows) -> Shown:

@@ -216,7 +216,7 @@ class Reminders(KeyedProcessor):
 VISITS = {"user": pl.String, "page": pl.String, "at": pl.Int64}
 
 
-def visit(user: str, at: int, page: str = "home") -> dict[str, Any]:
+def visit(user: str, at: Any, page: str = "home") -> dict[str, Any]:
     return {"user": user, "page": page, "at": at}
 
 
@@ -242,6 +242,38 @@ def test_timers_fire_as_time_is_moved() -> None:
     ]
     assert driver.timers == []
     assert driver.output("visits") == [{"page": "home"}, {"page": "home"}]
+
+
+@pytest.mark.parametrize(
+    "dtype",
+    [
+        pl.Int64(),
+        *(pl.Datetime(unit, "UTC") for unit in ("ms", "us", "ns")),
+        pl.Datetime("us", "America/New_York"),
+    ],
+    ids=str,
+)
+def test_a_watermark_moved_by_hand_is_as_exact_as_any_event_time_column(
+    dtype: pl.DataType,
+) -> None:
+    def at(ms: int) -> Any:
+        return ms if dtype == pl.Int64 else datetime.fromtimestamp(ms / 1_000, UTC)
+
+    driver = Driver(Reminders, schema={**VISITS, "at": dtype})
+    driver.send(visit("ann", at(1_000)))
+    driver.advance_watermark(10_999)
+    assert driver.rows == []
+    driver.advance_watermark(11_000)
+    assert driver.rows == [{"user": "ann", "what": "quiet", "at": 11_000}]
+    driver.send(visit("bob", at(13_000)))
+    assert [timer.at for timer in driver.timers if timer.kind == "event"] == [23_000]
+
+
+def test_a_moment_that_the_event_time_column_cannot_hold_is_refused() -> None:
+    driver = Driver(Reminders, schema={**VISITS, "at": pl.Datetime("ns", "UTC")})
+    driver.send(visit("ann", datetime(1970, 1, 1, tzinfo=UTC)))
+    with pytest.raises(BadRecord, match="cannot hold"):
+        driver.advance_watermark("3000-01-01")
 
 
 def test_time_that_passes_reaches_no_handler_and_leaves_no_state() -> None:
