@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Collection, Mapping
 from copy import copy
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, NamedTuple
 
 import polars as pl
@@ -36,17 +36,22 @@ class Hush:
     on = False
 
 
-def _hushable(processor: KeyedProcessor, hush: Hush) -> KeyedProcessor:
-    """The processor, but for its ``on_event``, which can be made to do nothing."""
-    declared = type(processor)
+def _hushable(bound: BoundKeyedProcessor, hush: Hush) -> BoundKeyedProcessor:
+    """The processor, but for its ``on_event``, which can be made to do nothing.
 
-    def on_event(self: Any, event: Any, ctx: Any) -> None:
-        if not hush.on:
-            declared.on_event(self, event, ctx)
+    It is made of one that is bound: binding looks at the handlers as they were declared.
+    """
+    declared: Any = type(bound.declaration)
 
-    quiet = copy(processor)
-    quiet.__class__ = type(declared.__name__, (declared,), {"on_event": on_event})
-    return quiet
+    class Hushable(declared):  # type: ignore[misc]
+        def on_event(self, event: Any, ctx: Any) -> None:
+            if not hush.on:
+                super().on_event(event, ctx)
+
+    Hushable.__name__ = declared.__name__
+    quiet = copy(bound.declaration)
+    quiet.__class__ = Hushable
+    return replace(bound, declaration=quiet)
 
 
 @dataclass(frozen=True, eq=False)
@@ -70,8 +75,8 @@ class KeyedKind:
             DeclarationError: it does not fit the columns.
         """
         hush = Hush()
-        bound = _hushable(processor, hush).bind(columns, required, record_key)
-        return KeyedKind(bound, columns, hush)
+        bound = processor.bind(columns, required, record_key)
+        return KeyedKind(_hushable(bound, hush), columns, hush)
 
     @property
     def source(self) -> Source:

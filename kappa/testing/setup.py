@@ -27,7 +27,9 @@ def kind_of(processor: Processor, reader: RowReader, record_key: str | None) -> 
     Raises:
         DeclarationError: it is no processor, or does not fit the columns.
     """
-    declaration = processor() if isinstance(processor, type) else processor
+    declaration: object = processor
+    if isinstance(processor, type) and issubclass(processor, KeyedProcessor):
+        declaration = processor()
     columns, required = reader.schema, reader.required
     match declaration:
         case Projection():

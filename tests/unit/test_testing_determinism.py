@@ -3,13 +3,24 @@
 from __future__ import annotations
 
 from collections import Counter
-from itertools import count
+from itertools import count, pairwise
 from typing import Any, ClassVar
+from weakref import WeakKeyDictionary
 
 import polars as pl
 import pytest
 
-from kappa import Context, Count, KeyedProcessor, Last, Session, Source, Sum, ValueState
+from kappa import (
+    Context,
+    Count,
+    KeyedProcessor,
+    Last,
+    ListState,
+    Session,
+    Source,
+    Sum,
+    ValueState,
+)
 from kappa import WindowedAggregate as Windowed
 from kappa.testing import Sent, assert_deterministic
 from kappa.testing.schedules import Act, Read, after_jumps, at_random, fixed, one_by_one
@@ -58,6 +69,21 @@ class Private(Seen):
         ctx.emit(user=event.user, page=event.page, number=self.memory[event.user] % 7)
 
 
+class Shaken(Seen):
+    """Goes wrong at a worker's second record, if the first came right behind a jump of time."""
+
+    times = ListState(int)
+    taken: ClassVar[WeakKeyDictionary[Any, int]] = WeakKeyDictionary()
+    """How many records each worker has taken."""
+
+    def on_event(self, event: Any, ctx: Context) -> None:
+        self.times.append(ctx.event_time)
+        self.taken[self] = self.taken.get(self, 0) + 1
+        moved = [after - before for before, after in pairwise(self.times.get())]
+        if self.taken[self] == 2 and len(moved) > 2 and moved[-3] > 40:
+            ctx.emit(user=event.user, page=event.page)
+
+
 def test_a_processor_that_keeps_to_its_states_passes() -> None:
     assert_deterministic(Seen, {0: visits("ann"), 3: visits("bob")}, schema=VISITS)
     assert_deterministic(Seen(), visits("ann"), schema=VISITS)
@@ -91,6 +117,13 @@ def test_the_message_names_the_ways_and_the_rows() -> None:
 def test_what_a_handler_remembers_by_itself_is_found_out() -> None:
     with pytest.raises(AssertionError, match="restart"):
         assert_deterministic(Private, {0: visits("ann"), 1: visits("bob")}, schema=VISITS)
+
+
+def test_what_goes_wrong_right_after_a_jump_alone_is_found_out_without_luck() -> None:
+    times = [10, 20, 30, 40, 50, 500, 510, 520, 530]
+    rows = [{"user": "ann", "page": f"p{at}", "at": at} for at in times]
+    with pytest.raises(AssertionError, match="or a restart after record 5 of partition 0"):
+        assert_deterministic(Shaken, rows, schema=VISITS, ways=0)
 
 
 def test_every_way_reads_every_record_once() -> None:

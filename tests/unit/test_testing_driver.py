@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from datetime import UTC, datetime
 from decimal import Decimal
 from pathlib import Path
@@ -319,8 +319,37 @@ def test_what_a_kind_does_not_have_is_said() -> None:
     timeless = Projection(name="all", version=1, source=Source("orders"), columns=["product"])
     with pytest.raises(DeclarationError, match="no event time"):
         Driver(timeless, schema=ORDERS).advance_watermark(0)
-    with pytest.raises(DeclarationError, match="is no processor"):
-        Driver("revenue", schema=ORDERS)  # type: ignore[arg-type]
+    for other in ("revenue", WindowedAggregate):
+        with pytest.raises(DeclarationError, match="is no processor"):
+            Driver(other, schema=ORDERS)  # type: ignore[arg-type]
+
+
+async def later(self: object, event: object, ctx: object) -> None: ...
+
+
+def in_parts(self: object, event: object, ctx: object) -> Iterator[int]:
+    yield 1
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"on_event": KeyedProcessor.on_event},
+        {"on_event": later},
+        {"on_event": in_parts},
+        {"on_timer": later},
+        {"output": {"aB": pl.String()}},
+        {"key": "nothing"},
+    ],
+    ids=", ".join,
+)
+def test_what_a_load_would_refuse_is_refused_in_the_same_words(changes: dict[str, object]) -> None:
+    processor: type[KeyedProcessor] = type("Reminders", (Reminders,), changes)
+    with pytest.raises(DeclarationError) as at_load:
+        processor().bind(pl.Schema(VISITS))
+    with pytest.raises(DeclarationError) as tried:
+        Driver(processor, schema=VISITS)
+    assert (str(tried.value), tried.value.hint) == (str(at_load.value), at_load.value.hint)
 
 
 def test_rows_may_be_written_as_text_and_are_checked(tmp_path: Path) -> None:
