@@ -12,6 +12,7 @@ processor asked for is loaded.
 from __future__ import annotations
 
 import re
+import traceback
 from collections.abc import Sequence
 from dataclasses import dataclass
 from importlib.metadata import EntryPoint, entry_points
@@ -102,15 +103,22 @@ def load(plugin: Plugin) -> Loaded:
 
     Raises:
         PluginLoadError: the import failed; the plugin's own exception is the cause.
-        DeclarationError: the object is no declaration, or of another name or version.
+        DeclarationError: the object is no declaration, or of another name or version, or a field
+            is missing or of a wrong type.
     """
     entry = EntryPoint(f"{plugin.name}.v{plugin.version}", plugin.object_path, GROUP)
     try:
         declaration = entry.load()
         if isinstance(declaration, type) and issubclass(declaration, KeyedProcessor):
             declaration = declaration()
-    except DeclarationError:
-        raise
+    except DeclarationError as error:
+        raise type(error)(
+            f"processor {plugin.name!r} version {plugin.version} cannot be loaded: {error.message}",
+            **error.detail,
+            distribution=plugin.distribution,
+            declared_at=_declared_at(error) or plugin.object_path,
+            hint=error.hint,
+        ) from error
     except Exception as error:  # a plugin may raise anything while it is imported
         raise PluginLoadError(
             f"processor {plugin.name!r} version {plugin.version} cannot be loaded:"
@@ -131,7 +139,18 @@ def load(plugin: Plugin) -> Loaded:
             distribution=plugin.distribution,
             hint="make the entry point's name and the declaration agree",
         )
+    declaration.check_declared()
     return Loaded(plugin, declaration)
+
+
+def _declared_at(error: DeclarationError) -> str | None:
+    """The file and line of the plugin's own code that declared what was refused."""
+    at = None
+    for frame, line in traceback.walk_tb(error.__traceback__):
+        module = str(frame.f_globals.get("__name__")).partition(".")[0]
+        if module not in ("kappa", "importlib", "_frozen_importlib", "_frozen_importlib_external"):
+            at = f"{frame.f_code.co_filename}:{line}"
+    return at
 
 
 def _plugin(entry: EntryPoint) -> Plugin:

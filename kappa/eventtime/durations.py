@@ -15,23 +15,35 @@ Duration = str | int | timedelta
 """Text such as ``"1h30m"`` (units ms, s, m, h, d, w), a timedelta, or milliseconds."""
 
 
-def milliseconds(duration: Duration) -> int:
+def milliseconds(duration: Duration, of: str = "") -> int:
     """``duration`` in whole milliseconds.
 
+    ``of`` says in an error which field it is of.
+
     Raises:
-        DeclarationError: the text is no duration, or the value is negative.
+        DeclarationError: it is no duration, no whole number of milliseconds, or negative.
     """
-    if isinstance(duration, timedelta):
-        value = duration // timedelta(milliseconds=1)
-    elif isinstance(duration, str):
-        if not _WHOLE.fullmatch(duration):
-            raise DeclarationError(
-                f"{duration!r} is not a duration",
-                hint='write a number and a unit of ms, s, m, h, d or w, such as "90s" or "1h30m"',
-            )
-        value = sum(int(number) * _UNITS[unit] for number, unit in _PART.findall(duration))
-    else:
-        value = int(duration)
+    said = f"{of}: {duration!r}" if of else repr(duration)
+    value = _whole(duration)
+    if value is None:
+        raise DeclarationError(
+            f"{said} is not a duration",
+            hint='write a whole number and a unit of ms, s, m, h, d or w, such as "500ms", "90s" or'
+            ' "1h30m"; a number alone is whole milliseconds',
+        )
     if value < 0:
-        raise DeclarationError(f"the duration {duration!r} is negative")
+        raise DeclarationError(f"{said} is negative", hint="write how long, from zero on")
     return value
+
+
+def _whole(duration: object) -> int | None:
+    """The milliseconds, if there is a whole number of them; nothing is cut off."""
+    match duration:
+        case timedelta():
+            value, rest = divmod(duration, timedelta(milliseconds=1))
+            return None if rest else value
+        case str() if _WHOLE.fullmatch(duration):
+            return sum(int(number) * _UNITS[unit] for number, unit in _PART.findall(duration))
+        case int() if not isinstance(duration, bool):
+            return duration
+    return None

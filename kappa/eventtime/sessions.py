@@ -30,8 +30,8 @@ class Session:
     max_length_ms: int | None = field(init=False, repr=False)
 
     def __post_init__(self) -> None:
-        longest = None if self.max_length is None else milliseconds(self.max_length)
-        object.__setattr__(self, "gap_ms", milliseconds(self.gap))
+        longest = None if self.max_length is None else milliseconds(self.max_length, "max_length")
+        object.__setattr__(self, "gap_ms", milliseconds(self.gap, "gap"))
         object.__setattr__(self, "max_length_ms", longest)
         if self.gap_ms == 0:
             raise DeclarationError("a session needs a gap above zero", hint='try Session("30m")')

@@ -77,14 +77,14 @@ def _lay(window: Aligned, offset: Duration, **lengths: Duration) -> None:
     Raises:
         DeclarationError: no duration, a length of zero, an unknown zone, parts of days in a zone.
     """
-    each = {name: milliseconds(length) for name, length in lengths.items()}
+    each = {name: milliseconds(length, name) for name, length in lengths.items()}
     for name, length in each.items():
         if length == 0:
             kind = type(window).__name__
             raise DeclarationError(
                 f"a window needs a {name} above zero", hint=f'such as {kind}({name}="1m")'
             )
-    offset_ms = milliseconds(offset)
+    offset_ms = milliseconds(offset, "offset")
     if window.zone is not None:
         zone_days(window.zone)
         _check_days({**each, "offset": offset_ms})

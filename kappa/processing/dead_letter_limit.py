@@ -45,18 +45,5 @@ class DeadLetterLimit:
             )
 
 
-def check_limit(declared: object, *, where: str) -> None:
-    """Whether a limit was declared, and not a bare number.
-
-    Raises:
-        DeclarationError: it is something else.
-    """
-    if not isinstance(declared, DeadLetterLimit):
-        raise DeclarationError(
-            f"{where}: max_dead_letters is a {type(declared).__name__}",
-            hint="write max_dead_letters=DeadLetterLimit(count=100)",
-        )
-
-
 USUAL = DeadLetterLimit()
 NO_LIMIT = DeadLetterLimit(count=None, rate=None)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field
 from typing import Literal
-from urllib.parse import urlsplit
+from urllib.parse import SplitResult, urlsplit
 
 from kappa.errors import DeclarationError
 from kappa.eventtime.durations import Duration, milliseconds
@@ -40,11 +40,14 @@ class ToTopic:
 
     def __post_init__(self) -> None:
         _check_guarantee(self.guarantee, f"the topic {self.topic!r}")
-        if not self.topic:
-            raise DeclarationError("an output needs the name of a topic to go to")
-        if self.partitions is not None and self.partitions < 1:
+        if not isinstance(self.topic, str) or not self.topic:
             raise DeclarationError(
-                f"the topic {self.topic!r} cannot have {self.partitions!r} partitions"
+                "an output needs the name of a topic to go to", hint='such as ToTopic("alerts")'
+            )
+        if self.partitions is not None and not _is_count(self.partitions, 1):
+            raise DeclarationError(
+                f"the topic {self.topic!r} cannot have {self.partitions!r} partitions",
+                hint="give a number from one on, or leave it out for as many as the source has",
             )
 
 
@@ -80,17 +83,23 @@ class ToWebhook:
                 hint='use guarantee="at_least_once" and have the server ignore an Idempotency-Key'
                 " that it has seen",
             )
-        parts = urlsplit(self.url)
-        if parts.scheme not in ("http", "https") or not parts.hostname:
-            raise DeclarationError("a webhook's url begins with http:// or https:// and a host")
+        parts = _parts(self.url)
+        if parts is None or parts.scheme not in ("http", "https") or not parts.hostname:
+            raise DeclarationError(
+                "a webhook's url begins with http:// or https:// and a host",
+                hint='such as ToWebhook("https://example.org/alerts")',
+            )
         if parts.username is not None or parts.password is not None:
             raise DeclarationError(
                 "a webhook's url must not hold a user or password",
                 hint="name an environment variable that holds a token: token_variable=…",
             )
-        if self.retries < 0:
-            raise DeclarationError(f"a webhook cannot be tried again {self.retries} times")
-        object.__setattr__(self, "timeout_ms", milliseconds(self.timeout))
+        if not _is_count(self.retries, 0):
+            raise DeclarationError(
+                f"a webhook cannot be tried again {self.retries!r} times",
+                hint="give a number from zero on",
+            )
+        object.__setattr__(self, "timeout_ms", milliseconds(self.timeout, "timeout"))
         if self.timeout_ms > _LONGEST_TIMEOUT_MS:
             raise DeclarationError(
                 f"a webhook is waited for {_LONGEST_TIMEOUT_MS // 1000} seconds at most, not"
@@ -147,6 +156,18 @@ def check_publish(
             f"{where}: two outputs go to the topic {twice[0]!r}",
             hint="give each a topic of its own",
         )
+
+
+def _is_count(given: object, least: int) -> bool:
+    return isinstance(given, int) and not isinstance(given, bool) and given >= least
+
+
+def _parts(url: object) -> SplitResult | None:
+    """The parts of a URL; None where it has none."""
+    try:
+        return urlsplit(url) if isinstance(url, str) else None
+    except ValueError:
+        return None
 
 
 def _check_guarantee(guarantee: str, of: str) -> None:

@@ -36,6 +36,10 @@ def check_column_name(name: str, *, where: str) -> None:
     Raises:
         InvalidName: it is not lower-case words joined by single underscores.
     """
+    if not isinstance(name, str):
+        raise InvalidName(
+            f"{where}: {name!r} cannot be a column's name", hint="write the name as text"
+        )
     if not _COLUMN_NAME.fullmatch(name):
         raise InvalidName(
             f"{where}: {name!r} cannot be a column's name",
@@ -48,28 +52,40 @@ def _suggested(name: str) -> str:
     return re.sub(r"[^a-z0-9]+", "_", snake).strip("_") or "column"
 
 
-def named(columns: Sequence[Column] | Mapping[str, Column]) -> dict[str, pl.Expr]:
+def named(columns: Sequence[Column] | Mapping[str, Column], *, where: str) -> dict[str, pl.Expr]:
     """Expressions by the name of the column they produce.
 
+    ``where`` says in an error which processor and field it is about.
+
     Raises:
-        DeclarationError: an expression yields several columns, or a name comes twice.
+        DeclarationError: something is no column, an expression yields several columns, or a name
+            comes twice.
     """
     if isinstance(columns, Mapping):
         return {name: expression(column) for name, column in columns.items()}
     result: dict[str, pl.Expr] = {}
     for column in columns:
         expr = expression(column)
-        if expr.meta.has_multiple_outputs():
-            raise DeclarationError(
-                f"the expression {expr} yields several columns", hint="name one column each"
-            )
+        _require_one(expr, where)
         name = expr.meta.output_name()
         if name in result:
             raise DeclarationError(
-                f"the column {name!r} is declared twice", hint="rename one with .alias(…)"
+                f"{where}: the column {name!r} is declared twice", hint="rename one with .alias(…)"
             )
         result[name] = expr
     return result
+
+
+def _require_one(expr: object, where: str) -> None:
+    if not isinstance(expr, pl.Expr):
+        raise DeclarationError(
+            f"{where}: {expr!r} is no column",
+            hint='name one, or write an expression: pl.col("amount") * 2',
+        )
+    if expr.meta.has_multiple_outputs():
+        raise DeclarationError(
+            f"{where}: {expr} yields several columns", hint="name one column each"
+        )
 
 
 def result_type(expr: pl.Expr, schema: Mapping[str, pl.DataType], *, where: str) -> pl.DataType:
@@ -82,10 +98,7 @@ def result_type(expr: pl.Expr, schema: Mapping[str, pl.DataType], *, where: str)
             types, or does not give one value for each record from that record alone, and the
             batch would then change the result.
     """
-    if expr.meta.has_multiple_outputs():
-        raise DeclarationError(
-            f"{where}: {expr} yields several columns", hint="name one column each"
-        )
+    _require_one(expr, where)
     require_own_record(expr, schema, where)
     try:
         typed = pl.LazyFrame(schema=dict(schema)).select(expr.alias("x")).collect_schema()
@@ -97,9 +110,25 @@ def result_type(expr: pl.Expr, schema: Mapping[str, pl.DataType], *, where: str)
         ) from error
     except pl.exceptions.PolarsError as error:
         raise DeclarationError(
-            f"{where}: {expr} does not fit the source's columns: {first_line(error)}"
+            f"{where}: {expr} does not fit the source's columns: {first_line(error)}",
+            hint="cast what is of the wrong type; the columns are "
+            + ", ".join(f"{n}: {t}" for n, t in schema.items() if not n.startswith("@")),
         ) from error
     return typed["x"]
+
+
+def require_condition(expr: pl.Expr, schema: Mapping[str, pl.DataType], *, where: str) -> None:
+    """Passes if ``expr`` is true, false or null for each record with these columns.
+
+    Raises:
+        DeclarationError: it is not, or see ``result_type``.
+    """
+    dtype = result_type(expr, schema, where=where)
+    if dtype != pl.Boolean:
+        raise DeclarationError(
+            f"{where} is of type {dtype}, not a condition",
+            hint='write one: where=pl.col("amount") > 0',
+        )
 
 
 def columns_read(expressions: Iterable[pl.Expr]) -> frozenset[str]:

@@ -11,7 +11,7 @@ from kappa.errors import DeclarationError
 from kappa.eventtime.watermark import PartitionClock
 from kappa.processing.admission import Storable, admit, event_time, time_refusals
 from kappa.processing.aggregates.partials import Refusal
-from kappa.processing.dead_letter_limit import USUAL, DeadLetterLimit, check_limit
+from kappa.processing.dead_letter_limit import USUAL, DeadLetterLimit
 from kappa.processing.destinations import MAIN, Destination, check_publish
 from kappa.processing.events import Changes, Events, Outcome, dead_letters
 from kappa.processing.expressions import (
@@ -20,12 +20,25 @@ from kappa.processing.expressions import (
     check_column_name,
     columns_read,
     named,
+    require_condition,
     result_type,
 )
+from kappa.processing.fields import NO_VALUE, Field, called, check_fields
 from kappa.processing.guarded import evaluate
 from kappa.processing.record_key import foreign_key, key_column
 from kappa.processing.source import Source
 from kappa.processing.store import Store
+
+_FIELDS = (
+    Field("name", (str,), 'name="customers"'),
+    Field("version", (int,), "version=1"),
+    Field("source", (Source,), 'source=Source("customers")'),
+    Field("columns", (Sequence, Mapping), 'columns=["customer", "city"]'),
+    Field("latest_by", (str, NO_VALUE), 'latest_by="customer"'),
+    Field("where", (pl.Expr, NO_VALUE), 'where=pl.col("amount") > 0'),
+    Field("max_dead_letters", (DeadLetterLimit,), "max_dead_letters=DeadLetterLimit(count=100)"),
+    Field("publish", (Mapping,), 'publish={"main": ToTopic("customers_by_city")}'),
+)
 
 POSITION = pl.Schema({"_partition": pl.Int32(), "_offset": pl.Int64()})
 """The hidden columns of a projection's table: where in the topic a row comes from."""
@@ -67,19 +80,16 @@ class Projection:
         Raises:
             DeclarationError: something declared does not fit these columns.
         """
-        where = f"{self.name} version {self.version}"
+        self.check_declared()
+        where = called(self)
         if self.latest_by is not None and record_key not in (None, self.latest_by):
             raise DeclarationError(
                 f"{where} keeps the latest row by {self.latest_by!r}, but the record key of"
                 f" {self.source.topic!r} is {record_key!r}",
                 hint=f"use latest_by={record_key!r}",
             )
-        check_limit(self.max_dead_letters, where=where)
-        self._check_publish(where)
         available = pl.Schema({**schema, **SYSTEM_COLUMNS})
-        columns = named(self.columns)
-        if not columns:
-            raise DeclarationError(f"{where} declares no columns")
+        columns = named(self.columns, where=f"{where}, columns")
         for name in columns:
             check_column_name(name, where=where)
         types = {
@@ -90,10 +100,26 @@ class Projection:
         if self.source.event_time is not None:
             time = event_time(self.source, schema, where=where)
         if self.where is not None:
-            self._check_where(available, where)
+            require_condition(self.where, available, where=f"{where}, where")
         return BoundProjection(self, time, columns, types, self._key_column(columns, types, where))
 
-    def _check_publish(self, where: str) -> None:
+    def check_declared(self) -> None:
+        """Whether all is declared that must be, as far as that shows without the source's columns.
+
+        Raises:
+            DeclarationError: something is missing, of another type, or contradicts the rest.
+        """
+        check_fields(self, _FIELDS)
+        where = called(self)
+        if not self.columns:
+            raise DeclarationError(
+                f"{where} declares no columns", hint='write columns=["customer", "city"]'
+            )
+        if self.latest_by is not None and self.where is not None:
+            raise DeclarationError(
+                f"{where}: a latest-by-key projection cannot filter",
+                hint="keep the condition as a column and filter when reading",
+            )
         plain = self.latest_by is None
         check_publish(
             self.publish,
@@ -102,17 +128,6 @@ class Projection:
             merged=[] if plain else [MAIN],
             where=where,
         )
-
-    def _check_where(self, available: pl.Schema, where: str) -> None:
-        assert self.where is not None
-        if self.latest_by is not None:
-            raise DeclarationError(
-                f"{where}: a latest-by-key projection cannot filter",
-                hint="keep the condition as a column and filter when reading",
-            )
-        dtype = result_type(self.where, available, where=f"{where}, where")
-        if dtype != pl.Boolean:
-            raise DeclarationError(f"{where}: where is of type {dtype}, not a condition")
 
     def _key_column(
         self, columns: Mapping[str, pl.Expr], types: Mapping[str, pl.DataType], where: str

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
+from kappa.errors import DeclarationError
 from kappa.eventtime.durations import Duration, milliseconds
 
 
@@ -29,5 +30,15 @@ class Source:
     max_ahead_ms: int = field(init=False, repr=False)
 
     def __post_init__(self) -> None:
-        object.__setattr__(self, "out_of_orderness_ms", milliseconds(self.out_of_orderness))
-        object.__setattr__(self, "max_ahead_ms", milliseconds(self.max_ahead))
+        if not isinstance(self.topic, str) or not self.topic:
+            raise DeclarationError(
+                f"the topic of a source is {self.topic!r}", hint='name it: Source("orders")'
+            )
+        if not isinstance(self.event_time, str | None):
+            raise DeclarationError(
+                f"the event time of {self.topic!r} is {self.event_time!r}",
+                hint='name a column of the topic: event_time="placed_at"',
+            )
+        disorder = milliseconds(self.out_of_orderness, "out_of_orderness")
+        object.__setattr__(self, "out_of_orderness_ms", disorder)
+        object.__setattr__(self, "max_ahead_ms", milliseconds(self.max_ahead, "max_ahead"))

@@ -16,7 +16,8 @@ from kappa.processing.aggregates.remerge import Remerge
 from kappa.processing.events import Fold, Outcome
 from kappa.processing.expressions import INSTANT
 from kappa.processing.source import Source
-from kappa.processing.windowed.declaration import WINDOW_COLUMNS, BoundWindowedAggregate
+from kappa.processing.windowed.checks import WINDOW_COLUMNS
+from kappa.processing.windowed.declaration import BoundWindowedAggregate
 from kappa.processing.windowed.sessionfold import FOUNDER
 from kappa.testing.kinds import Passing, Shown, clock_only
 from kappa.testing.tables import Rows, Tables, latest

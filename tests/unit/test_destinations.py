@@ -86,13 +86,16 @@ def test_a_webhook_cannot_be_exactly_once() -> None:
     [
         ("ftp://example.org", "begins with http"),
         ("https://", "begins with http"),
+        ("https://[::1/secret", "begins with http"),
+        (None, "begins with http"),
         ("https://me:secret@example.org", "must not hold a user or password"),
     ],
 )
-def test_urls_that_cannot_be_posted_to_or_hold_a_secret(url: str, reason: str) -> None:
+def test_urls_that_cannot_be_posted_to_or_hold_a_secret(url: Any, reason: str) -> None:
     with pytest.raises(DeclarationError, match=reason) as refused:
         ToWebhook(url)
     assert "secret" not in str(refused.value)
+    assert refused.value.hint
 
 
 @pytest.mark.parametrize(
@@ -100,13 +103,18 @@ def test_urls_that_cannot_be_posted_to_or_hold_a_secret(url: str, reason: str) -
     [
         lambda: ToTopic(""),
         lambda: ToTopic("t", partitions=0),
+        lambda: ToTopic("t", partitions="4"),  # type: ignore[arg-type]
+        lambda: ToTopic(None),  # type: ignore[arg-type]
         lambda: ToTopic("t", guarantee="twice"),  # type: ignore[arg-type]
         lambda: ToWebhook("http://localhost", retries=-1),
+        lambda: ToWebhook("http://localhost", retries=None),  # type: ignore[arg-type]
+        lambda: ToWebhook("http://localhost", timeout=1.5),  # type: ignore[arg-type]
     ],
 )
 def test_destinations_that_are_none(make: Any) -> None:
-    with pytest.raises(DeclarationError):
+    with pytest.raises(DeclarationError) as refused:
         make()
+    assert refused.value.hint
 
 
 @pytest.mark.parametrize(

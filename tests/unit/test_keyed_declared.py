@@ -84,7 +84,11 @@ def _in_parts(self: object, at: int, ctx: object) -> Iterator[int]:
         ({"version": 0}, "sums version 0 declares no version"),
         ({"source": None}, "sums version 1 declares no source"),
         ({"source": "payments"}, "sums version 1: source is a str"),
+        ({"source": Source}, "sums version 1: source is the class Source"),
         ({"key": None}, "declares no key"),
+        ({"key": pl.col("account")}, "sums version 1: key is a Expr"),
+        ({"columns": "amount"}, "sums version 1: columns is a str"),
+        ({"columns": [7]}, "sums version 1, columns: 7 is no column"),
         ({"key": "nothing"}, "the source has no column 'nothing' to be the key"),
         ({"key": "amount"}, "the key 'amount' is of type Float64"),
         ({"output": None}, "declares no output"),
@@ -93,6 +97,7 @@ def _in_parts(self: object, at: int, ctx: object) -> Iterator[int]:
         ({"output": {"a": "text"}}, "the type of 'a' is 'text'"),
         ({"output": {"a": pl.Datetime("ns")}}, "column 'a': a handler cannot emit values"),
         ({"output": {"a": pl.Duration()}}, "column 'a': a handler cannot emit values"),
+        ({"outputs": {"odd": ["amount"]}}, "sums version 1, output 'odd' is a list"),
         ({"outputs": {"odd": {}}}, "sums version 1, output 'odd' has no columns"),
         ({"columns": ["nothing"]}, "no column 'nothing'"),
         ({"columns": [pl.col("amount").shift()]}, "looks at other records"),
@@ -106,6 +111,7 @@ def _in_parts(self: object, at: int, ctx: object) -> Iterator[int]:
             "state 'seen': a ttl needs event time",
         ),
         ({"source": Source("payments", event_time="amount")}, "the event time 'amount' is of type"),
+        ({"seen": ValueState("text")}, "state 'seen': 'text' cannot be stored"),
         ({"seen": ValueState(list)}, "state 'seen': a value of type list could be changed"),
         ({"seen": ListState(dict)}, "state 'seen': a value of type dict could be changed"),
         ({"seen": MapState(str, set)}, "state 'seen': a value of type set could be changed"),
@@ -125,5 +131,6 @@ def test_the_key_must_be_the_topics_record_key() -> None:
 
 @pytest.mark.parametrize("ttl", [0, "0s", 10**18])
 def test_a_ttl_ends_some_day(ttl: int | str) -> None:
-    with pytest.raises(DeclarationError, match="is zero or beyond all dates"):
+    with pytest.raises(DeclarationError, match="is zero or beyond all dates") as refused:
         ValueState(int, ttl=ttl)
+    assert "7d" in refused.value.hint

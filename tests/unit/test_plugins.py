@@ -72,6 +72,52 @@ def test_a_plugin_that_fails_to_load_is_named_and_the_others_work(install: Insta
     assert plugins.load(plugins.find("good")).declaration.name == "good"
 
 
+TWO_LINES = """
+from kappa import Session
+Session(
+    {gap},
+)
+"""
+
+
+def test_what_a_constructor_refuses_says_in_which_plugin_and_line(
+    install: Install, tmp_path: Path
+) -> None:
+    install("sloppy", {"bad.v3": "bad_three:x"}, {"bad_three": TWO_LINES.format(gap=1.5)})
+    with pytest.raises(DeclarationError, match=r"gap: 1\.5 is not a duration") as refused:
+        plugins.load(plugins.find("bad"))
+    assert refused.value.message.startswith("processor 'bad' version 3 cannot be loaded: ")
+    assert refused.value.detail["distribution"] == "sloppy"
+    assert refused.value.detail["declared_at"] == f"{tmp_path / 'bad_three.py'}:3"
+    assert "500ms" in refused.value.hint
+
+
+KEYED = """
+from kappa import KeyedProcessor, Source
+class Good(KeyedProcessor):
+    name, version, key, output = "good", 1, "k", {}
+    def on_event(self, event, ctx): ...
+"""
+
+
+@pytest.mark.parametrize(
+    ("code", "message"),
+    [
+        (KEYED, "good version 1 declares no source"),
+        (KEYED + "    source = 'orders'", "good version 1: source is a str"),
+        (GOOD.format(version=1).replace('Source("t", event_time="at")', '"t"'), "source is a str"),
+        (GOOD.format(version=1).replace("Count()", "Count"), "aggregate 'n' is the class Count"),
+    ],
+)
+def test_a_field_of_a_wrong_type_is_found_at_load(
+    install: Install, code: str, message: str
+) -> None:
+    install("one", {"good.v1": "good_eight:Good"}, {"good_eight": code.replace("good =", "Good =")})
+    with pytest.raises(DeclarationError, match=message) as refused:
+        plugins.load(plugins.find("good"))
+    assert refused.value.hint
+
+
 def test_what_is_not_installed_is_named_with_what_is(install: Install) -> None:
     install("fine", {"good.v1": "good_four:good"}, {})
     with pytest.raises(UnknownProcessor, match="called 'gone'") as raised:

@@ -127,11 +127,21 @@ def test_every_record_is_a_row_and_the_rest_is_filtered() -> None:
 @pytest.mark.parametrize(
     ("changes", "message"),
     [
-        ({"columns": []}, "declares no columns"),
-        ({"columns": ["nothing"]}, "no column 'nothing'"),
+        ({"name": None}, "Projection version 1 declares no name"),
+        ({"version": 0}, "p version 0 declares no version"),
+        ({"source": "customers"}, "p version 1: source is a str"),
+        ({"columns": "customer"}, "p version 1: columns is a str"),
+        ({"columns": [7]}, "p version 1, columns: 7 is no column"),
+        ({"columns": {"age": 7}}, "p version 1, column 'age': 7 is no column"),
+        ({"latest_by": ["customer"]}, "p version 1: latest_by is a list"),
+        ({"where": "age > 1"}, "p version 1: where is a str"),
+        ({"max_dead_letters": 2}, "p version 1: max_dead_letters is a int"),
+        ({"publish": "customers"}, "p version 1: publish is a str"),
+        ({"columns": []}, "p version 1 declares no columns"),
+        ({"columns": ["nothing"]}, "p version 1, column 'nothing': .* no column 'nothing'"),
         ({"latest_by": "age"}, "'age' is not among the columns"),
         ({"latest_by": "customer", "where": pl.col("age") > 1}, "cannot filter"),
-        ({"where": pl.col("age")}, "not a condition"),
+        ({"where": pl.col("age")}, "p version 1, where is of type Int64, not a condition"),
         ({"columns": {"homeTown": "city"}}, "'homeTown' cannot be a column's name"),
         ({"columns": {"_offset": "age"}}, "'_offset' cannot be a column's name"),
         ({"columns": {"a__b": "age"}}, "'a__b' cannot be a column's name"),
@@ -149,5 +159,6 @@ def test_declaration_errors(changes: dict[str, object], message: str) -> None:
         "source": Source("customers"),
         "columns": ["customer"],
     }
-    with pytest.raises(DeclarationError, match=message):
+    with pytest.raises(DeclarationError, match=message) as refused:
         Projection(**{**declared, **changes}).bind(SCHEMA)  # type: ignore[arg-type]
+    assert refused.value.hint

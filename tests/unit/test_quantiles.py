@@ -173,14 +173,28 @@ def test_the_bytes_are_what_is_written_down() -> None:
     assert partial[-18:] == b"\xcb" + struct.pack(">d", -2.0) + b"\xcb" + struct.pack(">d", 1.5)
 
 
-@pytest.mark.parametrize("at", [[], 1.1, -0.1, [0.5, math.nan], [2]])
+@pytest.mark.parametrize(
+    ("at", "same"),
+    [
+        (np.float64(0.9), 0.9),
+        (np.float64(0.9).astype(np.float32) * 0, 0),
+        (np.array([0.5, 0.99]), [0.5, 0.99]),
+        ((np.int64(1), 0.25), (1, 0.25)),
+    ],
+)
+def test_shares_may_be_numbers_of_numpy(at: Any, same: Any) -> None:
+    given = Quantiles("v", at=at, accuracy=np.float64(0.02)).merger("q", [pl.Float64()])
+    assert given == Quantiles("v", at=same, accuracy=0.02).merger("q", [pl.Float64()])
+
+
+@pytest.mark.parametrize("at", [[], 1.1, -0.1, [0.5, math.nan], [2], None, "half", [None]])
 def test_shares_out_of_range_are_refused(at: Any) -> None:
     with pytest.raises(DeclarationError, match="Quantiles: at is"):
         Quantiles("v", at=at)
 
 
-@pytest.mark.parametrize("accuracy", [0.0, 0.0009, 0.3, 1, math.nan])
-def test_an_accuracy_out_of_range_is_refused(accuracy: float) -> None:
+@pytest.mark.parametrize("accuracy", [0.0, 0.0009, 0.3, 1, math.nan, None, "fine"])
+def test_an_accuracy_out_of_range_is_refused(accuracy: Any) -> None:
     with pytest.raises(DeclarationError, match="Quantiles: accuracy is"):
         Quantiles("v", accuracy=accuracy)
 

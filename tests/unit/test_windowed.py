@@ -6,12 +6,10 @@ import random
 from collections.abc import Sequence
 
 import polars as pl
-import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from kappa import Count, Max, Mean, Min, Source, Sum, Tumbling, WindowedAggregate
-from kappa.errors import DeclarationError
 from kappa.eventtime.watermark import PartitionClock
 from kappa.processing.admission import anything
 from kappa.processing.events import TOMBSTONE_SCHEMA, Events
@@ -195,36 +193,3 @@ def test_what_the_store_cannot_hold_is_a_dead_letter_and_moves_no_watermark() ->
     )
     assert outcome.dead.rows() == [(0, "Refused", "product is bad", None, None)]
     assert outcome.clock == PartitionClock(5, 1_000)
-
-
-@pytest.mark.parametrize(
-    ("changes", "message"),
-    [
-        ({"key": ["nothing"]}, "no column 'nothing'"),
-        ({"source": Source("orders")}, "has no event time"),
-        ({"source": Source("orders", event_time="when")}, "'when' is no column"),
-        ({"source": Source("orders", event_time="product")}, "of type String"),
-        ({"aggregates": {}}, "declares no aggregates"),
-        ({"aggregates": {"x": Sum("product")}}, "needs a number, not String"),
-        ({"aggregates": {"x": Sum(pl.col("amount").cum_sum())}}, "looks at other records"),
-        ({"aggregates": {"window_start": Count()}}, "would come twice"),
-        ({"aggregates": {"product": Count()}}, "would come twice"),
-        ({"aggregates": {"x": Max(pl.col("amount") > 1)}}, "cannot order values of type Boolean"),
-        ({"key": [pl.col("product") + 1.5]}, "does not fit"),
-        ({"key": [pl.all()]}, "several columns"),
-        ({"key": ["product", "product"]}, "declared twice"),
-    ],
-)
-def test_declaration_errors_are_found_before_the_first_record(
-    changes: dict[str, object], message: str
-) -> None:
-    declared: dict[str, object] = {
-        "name": "totals",
-        "version": 1,
-        "source": Source("orders", event_time="at"),
-        "key": ["product"],
-        "window": Tumbling("1m"),
-        "aggregates": {"orders": Count()},
-    }
-    with pytest.raises(DeclarationError, match=message):
-        WindowedAggregate(**{**declared, **changes}).bind(SCHEMA)  # type: ignore[arg-type]

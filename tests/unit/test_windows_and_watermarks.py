@@ -2,9 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from datetime import timedelta
+from typing import Any
+
 import polars as pl
 import pytest
 
+from kappa import Hopping, Session, Source, ToWebhook, ValueState
 from kappa.errors import DeclarationError
 from kappa.eventtime.durations import milliseconds
 from kappa.eventtime.lateness import overdue
@@ -24,10 +29,39 @@ def test_durations_read_as_people_write_them(text: str, expected: int) -> None:
     assert milliseconds(text) == expected
 
 
-@pytest.mark.parametrize("text", ["", "5", "5 s", "-5s", "5y", "s", "1.5h"])
-def test_what_is_no_duration_is_refused(text: str) -> None:
-    with pytest.raises(DeclarationError, match="not a duration"):
-        milliseconds(text)
+@pytest.mark.parametrize(
+    "given",
+    ["", "5", "5 s", "-5s", "5y", "s", "1.5h", 0.5, 2.0, True, None, timedelta(microseconds=1_500)],
+)
+def test_what_is_no_duration_or_no_whole_milliseconds_is_refused(given: Any) -> None:
+    with pytest.raises(DeclarationError, match=r"^gap: .* is not a duration") as refused:
+        milliseconds(given, "gap")
+    assert "500ms" in refused.value.hint
+
+
+@pytest.mark.parametrize("given", [-1, timedelta(seconds=-1)])
+def test_a_duration_below_zero_is_refused(given: Any) -> None:
+    with pytest.raises(DeclarationError, match="is negative") as refused:
+        milliseconds(given)
+    assert "from zero on" in refused.value.hint
+
+
+@pytest.mark.parametrize(
+    ("make", "field"),
+    [
+        (lambda wrong: Tumbling(wrong), "size"),
+        (lambda wrong: Tumbling("1m", offset=wrong), "offset"),
+        (lambda wrong: Hopping("1m", wrong), "hop"),
+        (lambda wrong: Session(wrong), "gap"),
+        (lambda wrong: Source("t", out_of_orderness=wrong), "out_of_orderness"),
+        (lambda wrong: Source("t", max_ahead=wrong), "max_ahead"),
+        (lambda wrong: ValueState(int, ttl=wrong), "ttl"),
+        (lambda wrong: ToWebhook("http://localhost", timeout=wrong), "timeout"),
+    ],
+)
+def test_a_field_that_is_no_duration_is_named(make: Callable[[Any], object], field: str) -> None:
+    with pytest.raises(DeclarationError, match=f"^{field}: 1.5 is not a duration"):
+        make(1.5)
 
 
 def test_windows_are_half_open_and_aligned_to_the_epoch() -> None:

@@ -18,6 +18,7 @@ from kappa.processing.expressions import (
     named,
     result_type,
 )
+from kappa.processing.fields import NO_VALUE, Field, described
 from kappa.processing.keyed.emitted import instance, take
 from kappa.processing.keyed.state import State
 from kappa.processing.record_key import KEY_TYPES
@@ -26,34 +27,18 @@ from kappa.processing.source import Source
 OutputColumns = Mapping[str, pl.DataType | DataTypeClass]
 """The columns of an output and their types."""
 
-_FIELDS: tuple[tuple[str, type, str], ...] = (
-    ("name", str, 'name = "fraud_alerts"'),
-    ("version", int, "version = 1"),
-    ("source", Source, 'source = Source("transactions", event_time="at")'),
-    ("key", str, 'key = "account_id"'),
-    ("output", Mapping, 'output = {"amount": pl.Float64()}'),
-    ("outputs", Mapping, 'outputs = {"reviews": {"reason": pl.String()}}'),
-    ("max_dead_letters", DeadLetterLimit, "max_dead_letters = DeadLetterLimit(count=100)"),
-    ("publish", Mapping, 'publish = {"main": ToTopic("alerts")}'),
+FIELDS = (
+    Field("name", (str,), 'name = "fraud_alerts"'),
+    Field("version", (int,), "version = 1"),
+    Field("source", (Source,), 'source = Source("transactions", event_time="at")'),
+    Field("key", (str,), 'key = "account_id"'),
+    Field("columns", (Sequence, Mapping, NO_VALUE), 'columns = ["amount"]'),
+    Field("output", (Mapping,), 'output = {"amount": pl.Float64()}'),
+    Field("outputs", (Mapping,), 'outputs = {"reviews": {"reason": pl.String()}}'),
+    Field("max_dead_letters", (DeadLetterLimit,), "max_dead_letters = DeadLetterLimit(count=100)"),
+    Field("publish", (Mapping,), 'publish = {"main": ToTopic("alerts")}'),
 )
-"""What every keyed processor has: the attribute, its type, and how it is written."""
-
-
-def check_fields(processor: object, *, where: str) -> None:
-    """Whether ``processor`` has all attributes that it must, of the right types.
-
-    Raises:
-        DeclarationError: it has not.
-    """
-    for name, kind, example in _FIELDS:
-        value = getattr(processor, name, None)
-        if not isinstance(value, kind) or value in ("", 0):
-            raise DeclarationError(
-                f"{where} declares no {name}"
-                if value in (None, "", 0)
-                else f"{where}: {name} is a {type(value).__name__}",
-                hint=f"write {example} in the class",
-            )
+"""What every keyed processor has."""
 
 
 def key_type(key: str, schema: pl.Schema, *, where: str) -> pl.DataType:
@@ -91,7 +76,7 @@ def seen_columns(
     Raises:
         DeclarationError: a column does not fit the source, or its name cannot be an attribute's.
     """
-    seen = named(list(schema) if columns is None else columns)
+    seen = named(list(schema) if columns is None else columns, where=f"{where}, columns")
     available = pl.Schema({**schema, **SYSTEM_COLUMNS})
     for name, expr in seen.items():
         result_type(expr, available, where=f"{where}, column {name!r}")
@@ -109,6 +94,11 @@ def output_types(columns: OutputColumns, *, where: str) -> dict[str, pl.DataType
     Raises:
         DeclarationError: there are none, or a handler could not emit values of a type.
     """
+    if not isinstance(columns, Mapping):
+        raise DeclarationError(
+            f"{where} is {described(columns)}",
+            hint='write its columns with their types: {"amount": pl.Float64()}',
+        )
     if not columns:
         raise DeclarationError(f"{where} has no columns", hint="declare at least one")
     types: dict[str, pl.DataType] = {}

@@ -15,9 +15,10 @@ from kappa.processing.admission import Storable, event_time
 from kappa.processing.dead_letter_limit import USUAL, DeadLetterLimit
 from kappa.processing.destinations import MAIN, Destination, check_publish
 from kappa.processing.expressions import Column
+from kappa.processing.fields import called, check_fields
 from kappa.processing.keyed.checks import (
+    FIELDS,
     OutputColumns,
-    check_fields,
     declared_states,
     key_type,
     output_types,
@@ -110,8 +111,8 @@ class KeyedProcessor:
         Raises:
             DeclarationError: something declared is missing or does not fit.
         """
-        where = f"{self.name or type(self).__name__} version {self.version}"
-        self._check(where)
+        self.check_declared()
+        where = called(self)
         if record_key not in (None, self.key):
             raise DeclarationError(
                 f"{where} keeps state by {self.key!r}, but the record key of"
@@ -134,13 +135,14 @@ class KeyedProcessor:
             state_schema=state_text(states, where=where),
         )
 
-    def _check(self, where: str) -> None:
-        """Whether all is declared that must be.
+    def check_declared(self) -> None:
+        """Whether all is declared that must be, as far as that shows without the source's columns.
 
         Raises:
-            DeclarationError: something is missing, or of another type.
+            DeclarationError: something is missing, of another type, or contradicts the rest.
         """
-        check_fields(self, where=where)
+        check_fields(self, FIELDS, place=" in the class")
+        where = called(self)
         check_publish(
             self.publish,
             source=self.source.topic,

@@ -45,9 +45,12 @@ class State:
     _name = ""
 
     def __init__(self, ttl: Duration | None) -> None:
-        self.ttl_ms = None if ttl is None else milliseconds(ttl)
+        self.ttl_ms = None if ttl is None else milliseconds(ttl, "ttl")
         if self.ttl_ms is not None and not 0 < self.ttl_ms <= _LONGEST_TTL_MS:
-            raise DeclarationError(f"the ttl {ttl!r} is zero or beyond all dates")
+            raise DeclarationError(
+                f"the ttl {ttl!r} is zero or beyond all dates",
+                hint='write how long a state is kept, such as ttl="7d"; leave it out for ever',
+            )
 
     def bound(self, name: str, place: int, turn: Turn, *, where: str) -> Self:
         """The state as the handlers of one fold use it, at ``place`` among a key's values."""

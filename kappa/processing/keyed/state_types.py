@@ -46,7 +46,14 @@ def type_text(kind: Any, *, where: str) -> str:
     try:
         return _text(inspect.type_info(kind), where, ())
     except TypeError as error:
-        raise DeclarationError(f"{where}: {kind!r} cannot be stored: {error}") from error
+        raise _unknown(kind, error, where) from error
+
+
+def _unknown(kind: Any, error: TypeError, where: str) -> DeclarationError:
+    return DeclarationError(
+        f"{where}: {kind!r} cannot be stored: {error}",
+        hint="declare a type such as int, str, tuple[str, int] or a frozen dataclass",
+    )
 
 
 def normalizer(kind: Any, *, where: str) -> Callable[[Any], Any]:
@@ -58,7 +65,7 @@ def normalizer(kind: Any, *, where: str) -> Callable[[Any], Any]:
     try:
         decode = msgspec.msgpack.Decoder(kind).decode
     except TypeError as error:
-        raise DeclarationError(f"{where}: {kind!r} cannot be stored: {error}") from error
+        raise _unknown(kind, error, where) from error
 
     def through_encoding(value: Any) -> Any:
         try:

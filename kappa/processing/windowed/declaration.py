@@ -19,30 +19,35 @@ from kappa.processing.aggregates.kept import Kept
 from kappa.processing.aggregates.partials import Refusal
 from kappa.processing.aggregates.remerge import Remerge
 from kappa.processing.aggregates.worker_merged import WorkerMerged, merged_column
-from kappa.processing.dead_letter_limit import USUAL, DeadLetterLimit, check_limit
+from kappa.processing.dead_letter_limit import USUAL, DeadLetterLimit
 from kappa.processing.destinations import LATE, MAIN, Destination, check_publish
 from kappa.processing.events import Fold
 from kappa.processing.expressions import (
     INSTANT,
     SYSTEM_COLUMNS,
     Column,
-    check_column_name,
     is_required,
     named,
     result_type,
 )
+from kappa.processing.fields import called, check_fields
 from kappa.processing.record_key import key_column
 from kappa.processing.source import Source
 from kappa.processing.store import Store
 from kappa.processing.windowed import corrections
+from kappa.processing.windowed.checks import (
+    FIELDS,
+    check_names,
+    input_types,
+    naming,
+    require_aggregate,
+)
 from kappa.processing.windowed.emission import Emit, check_emit
 from kappa.processing.windowed.lifting import Lifting, Recipe, rank
 from kappa.processing.windowed.sessionfold import SessionFold
 from kappa.processing.windowed.windowfold import WindowFold
 
 Window = Aligned | Session
-
-WINDOW_COLUMNS = ("window_start", "window_end")
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)
@@ -85,8 +90,9 @@ class WindowedAggregate:
     idle_after_ms: int | None = field(init=False, repr=False)
 
     def __post_init__(self) -> None:
-        object.__setattr__(self, "allowed_lateness_ms", milliseconds(self.allowed_lateness))
-        idle = None if self.idle_after is None else milliseconds(self.idle_after)
+        lateness = milliseconds(self.allowed_lateness, "allowed_lateness")
+        object.__setattr__(self, "allowed_lateness_ms", lateness)
+        idle = None if self.idle_after is None else milliseconds(self.idle_after, "idle_after")
         object.__setattr__(self, "idle_after_ms", idle)
 
     def bind(
@@ -99,34 +105,18 @@ class WindowedAggregate:
         Raises:
             DeclarationError: something declared does not fit these columns.
         """
-        where = f"{self.name} version {self.version}"
-        if not self.aggregates:
-            raise DeclarationError(f"{where} declares no aggregates")
-        check_emit(
-            self.emit, self.window, is_idle_declared=self.idle_after is not None, where=where
-        )
-        check_limit(self.max_dead_letters, where=where)
-        check_publish(
-            self.publish,
-            source=self.source.topic,
-            per_record=[] if self.window is None else [LATE],
-            merged=[MAIN],
-            where=where,
-        )
+        self.check_declared()
+        where = called(self)
         available = pl.Schema({**schema, **SYSTEM_COLUMNS})
         time = event_time(self.source, schema, where=where)
-        keys = named(self.key)
-        if not keys and not isinstance(self.window, Aligned):
-            raise DeclarationError(
-                f"{where} declares no key", hint="name a column, or use windows of a fixed size"
-            )
-        self._check_names(keys, where)
+        keys = named(self.key, where=f"{where}, key")
+        check_names(keys, self.aggregates, where=where)
         key_types = {
             name: result_type(expr, available, where=f"{where}, key {name!r}")
             for name, expr in keys.items()
         }
         inputs = {
-            name: _input_types(aggregate, available, f"{where}, aggregate {name!r}")
+            name: input_types(aggregate, available, where=f"{where}, aggregate {name!r}")
             for name, aggregate in self.aggregates.items()
         }
         checked = self._record_key(keys, key_types, record_key, where)
@@ -139,19 +129,38 @@ class WindowedAggregate:
             inputs,
             checked,
         )
-        try:
+        with naming(where):
             _ = bound.kept  # an aggregate refuses an input it cannot take here
-        except DeclarationError as error:
-            raise DeclarationError(f"{where}: {error.message}", hint=error.hint) from None
         return bound
 
-    def _check_names(self, keys: Mapping[str, pl.Expr], where: str) -> None:
-        for name in (*keys, *self.aggregates):
-            check_column_name(name, where=where)
-        clash = set(WINDOW_COLUMNS) & {*keys, *self.aggregates}
-        clash |= set(keys) & set(self.aggregates)
-        if clash:
-            raise DeclarationError(f"{where}: the column {min(clash)!r} would come twice")
+    def check_declared(self) -> None:
+        """Whether all is declared that must be, as far as that shows without the source's columns.
+
+        Raises:
+            DeclarationError: something is missing, of another type, or contradicts the rest.
+        """
+        check_fields(self, FIELDS)
+        where = called(self)
+        if not self.aggregates:
+            raise DeclarationError(
+                f"{where} declares no aggregates", hint='write aggregates={"orders": Count()}'
+            )
+        for name, aggregate in self.aggregates.items():
+            require_aggregate(aggregate, where=f"{where}, aggregate {name!r}")
+        if not self.key and not isinstance(self.window, Aligned):
+            raise DeclarationError(
+                f"{where} declares no key", hint="name a column, or use windows of a fixed size"
+            )
+        check_emit(
+            self.emit, self.window, is_idle_declared=self.idle_after is not None, where=where
+        )
+        check_publish(
+            self.publish,
+            source=self.source.topic,
+            per_record=[] if self.window is None else [LATE],
+            merged=[MAIN],
+            where=where,
+        )
 
     def _record_key(
         self,
@@ -276,17 +285,6 @@ class BoundWindowedAggregate:
             for name, aggregate in self.declaration.aggregates.items()
             for refusal in aggregate.refusals(self.input_types[name])
         ]
-
-
-def _input_types(aggregate: Aggregate, available: pl.Schema, where: str) -> list[pl.DataType]:
-    if aggregate.where is not None:
-        dtype = result_type(aggregate.where, available, where=f"{where}, where")
-        if dtype != pl.Boolean:
-            raise DeclarationError(
-                f"{where}: where is of type {dtype}, not a condition",
-                hint='write one: where=pl.col("amount") > 0',
-            )
-    return [result_type(expr, available, where=where) for expr in aggregate.reads()]
 
 
 def _reach(window: Window | None) -> int:

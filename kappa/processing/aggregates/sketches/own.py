@@ -71,7 +71,8 @@ class Merged:
     def inputs(self) -> dict[str, pl.Expr]:
         """Its inputs by the name they have in the frame that ``partial`` takes."""
         columns = self.columns
-        return named([columns] if isinstance(columns, str | pl.Expr) else columns)
+        several = [columns] if isinstance(columns, str | pl.Expr) else columns
+        return named(several, where="Merged, columns")
 
 
 @dataclass(frozen=True)

@@ -8,6 +8,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from fractions import Fraction
 from itertools import accumulate, pairwise
+from numbers import Real
 from typing import TypeAlias
 
 import numpy as np
@@ -41,12 +42,15 @@ class Quantiles:
     ranked = False
 
     def __post_init__(self) -> None:
-        shares = [self.at] if isinstance(self.at, int | float) else list(self.at)
+        try:
+            shares = self._shares()
+        except (TypeError, ValueError):
+            shares = []
         if not shares or not all(0 <= share <= 1 for share in shares):
             raise DeclarationError(
                 f"Quantiles: at is {self.at!r}", hint="give one or more shares from 0 to 1"
             )
-        if not _FINEST <= self.accuracy <= _COARSEST:
+        if not isinstance(self.accuracy, Real) or not _FINEST <= self.accuracy <= _COARSEST:
             raise DeclarationError(
                 f"Quantiles: accuracy is {self.accuracy!r}",
                 hint=f"give a share from {_FINEST} to {_COARSEST}; 0.01 is one percent",
@@ -65,10 +69,13 @@ class Quantiles:
 
     def merger(self, name: str, types: Sequence[pl.DataType]) -> Merger:
         number(self, name, types)
-        single = isinstance(self.at, int | float)
-        shares = [self.at] if isinstance(self.at, int | float) else self.at
-        exact = tuple(Fraction(repr(share)).as_integer_ratio() for share in shares)
-        return Buckets(exact, single, self.accuracy)
+        exact = tuple(Fraction(repr(share)).as_integer_ratio() for share in self._shares())
+        return Buckets(exact, isinstance(self.at, int | float | Real), float(self.accuracy))
+
+    def _shares(self) -> list[float]:
+        """All shares as numbers of Python: as text those of NumPy name their type too."""
+        several = [self.at] if isinstance(self.at, int | float | Real) else self.at
+        return [float(share) for share in several]
 
 
 _Body: TypeAlias = tuple[list[int], list[int], float, float]
