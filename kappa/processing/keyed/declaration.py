@@ -31,6 +31,7 @@ from kappa.processing.keyed.handlers import Handlers
 from kappa.processing.keyed.key_codec import KeyCodec, state_text
 from kappa.processing.keyed.key_memory import KeyMemory
 from kappa.processing.keyed.outputs import Output
+from kappa.processing.keyed.reach import names_used
 from kappa.processing.keyed.records import RecordReader
 from kappa.processing.keyed.state import State
 from kappa.processing.keyed.turn import Turn
@@ -59,7 +60,8 @@ class KeyedProcessor:
     randomness, nothing read from outside. Then a replay does again what was done before.
 
     What a handler raises makes its record (or timer) a dead letter, and takes back what the
-    handler did before it raised; the record still counts for the watermark.
+    handler did before it raised; the record still counts for the watermark. Only a
+    DeclarationError stops the processor: no record is to blame for what is not declared.
 
     Attributes:
         name, version: the processor and its version; a change of logic is a new version.
@@ -159,6 +161,7 @@ class KeyedProcessor:
                     f"{where}: {handler.__name__} would not run when it is called",
                     hint="make it a plain function: no async, no yield",
                 )
+        _check_timers(self, where)
 
 
 @dataclass(frozen=True, eq=False)
@@ -232,6 +235,28 @@ class BoundKeyedProcessor:
 
 _AT_WORK = "_at_work"
 """The attribute of a processor whose handlers are called: it takes no others any more."""
+
+
+_SETS_EVENT_TIMER, _SETS_PROCESSING_TIMER = "set_event_timer", "set_processing_timer"
+
+
+def _check_timers(processor: KeyedProcessor, where: str) -> None:
+    """Whether the timers that handlers may set can be set, and be heard.
+
+    Raises:
+        DeclarationError: the source has no event time, or the processor no ``on_timer``.
+    """
+    hears = _overrides(processor, "on_timer")
+    used = names_used(type(processor), "on_event", *(["on_timer"] if hears else []))
+    if _SETS_EVENT_TIMER in used and processor.source.event_time is None:
+        raise DeclarationError(
+            f"{where}: a handler sets an event-time timer, and its source has no event time",
+            hint='declare it: Source(…, event_time="at"), or use set_processing_timer',
+        )
+    if not hears and used & {_SETS_EVENT_TIMER, _SETS_PROCESSING_TIMER}:
+        raise DeclarationError(
+            f"{where} sets a timer and has no on_timer", hint="define on_timer(self, at, ctx)"
+        )
 
 
 def _overrides(processor: KeyedProcessor, handler: str) -> bool:

@@ -6,7 +6,8 @@ A record's turn::
     the watermark reaches the record's      on_event
                                             expiries and event-time timers due by then
 
-Whatever a handler raises undoes that call alone and becomes a dead letter.
+Whatever a handler raises undoes that call alone and becomes a dead letter, unless it says that
+something is not declared, as the handler's next call would too.
 """
 
 from __future__ import annotations
@@ -14,6 +15,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from typing import Any
 
+from kappa.errors import DeclarationError
 from kappa.processing.keyed.context import Context
 from kappa.processing.keyed.failures import Failures, timer_text
 from kappa.processing.keyed.keys import PartitionKeys
@@ -89,7 +91,7 @@ class Handlers:
         turn.fired = None
 
     def _failed(self, error: Exception, timer: str | None) -> None:
-        if isinstance(error, MemoryError):  # it is not the record's doing
+        if isinstance(error, MemoryError | DeclarationError):  # it is not the record's doing
             raise error
         self._turn.take_back()
         self.failures.add(self._turn.offset, error, timer)
