@@ -1,6 +1,6 @@
 """What a windowed aggregate should hold: one record after the other, plain dicts and loops.
 
-It is written from docs/processors.md alone and shares nothing with what it checks.
+It is written from docs/event-time.md alone and shares nothing with what it checks.
 """
 
 from __future__ import annotations
