@@ -110,17 +110,26 @@ def require_input(conn: Connection, processor: str, version: int) -> None:
     Raises:
         Fenced: it is draining, or retired.
     """
-    state = records.require(conn, processor, version).state
-    if state is State.DRAINING:
+    if require_kept(conn, processor, version) is State.DRAINING:
         raise Fenced(
             f"{processor} version {version} takes no input while a promote is under way",
             hint="it goes on, as a version that stands by or serves, when that is over",
         )
+
+
+def require_kept(conn: Connection, processor: str, version: int) -> State:
+    """The version's state, unless somebody has given it up.
+
+    Raises:
+        Fenced: it is retired.
+    """
+    state = records.require(conn, processor, version).state
     if state is State.RETIRED:
         raise Fenced(
             f"{processor} version {version} is retired",
             hint="numbers are never used again: declare a new version",
         )
+    return state
 
 
 def _end(conn: Connection, drain: Drain, by: str, reason: str) -> bool:

@@ -1,11 +1,16 @@
-"""What a replay that several processes share has left, while the topic grows under it."""
+"""What a replay that several processes share has left, and when nothing of it can be left."""
 
 from __future__ import annotations
 
-from kappa.runtime.replay.join import _Shared
+from collections.abc import Callable
+from threading import Event, Thread
+
+from kappa.errors import Fenced, KappaError
+from kappa.operations.retire import abort
+from kappa.runtime.replay.join import _Shared, join
 from kappa.runtime.replay.plan import plan
 from kappa.runtime.worker.job import Rhythm
-from tests.faults import Site
+from tests.faults import Site, wait_until
 from tests.readings import TOTALS, good, readings
 
 
@@ -28,3 +33,33 @@ def test_a_partition_that_others_have_added_is_none_of_it(site: Site) -> None:
         name=name,
     )
     assert shared.left() == {0: 20, 1: 20}
+
+
+def test_all_who_share_a_build_end_when_it_is_aborted(site: Site) -> None:
+    """The first is in the middle of its partition then; the second holds none and waits."""
+    topic = site.topic(1)
+    name = site.processor(TOTALS, topic)
+    schema_id = site.schema_id(topic)
+    site.publish(topic, [good(schema_id, 0, one) for one in readings(40, seed=1)])
+    joined, aborted = Event(), Event()
+    ended: list[KappaError] = []
+
+    def stop_halfway(offsets: int) -> None:
+        if offsets:
+            aborted.wait()
+
+    def share(listener: Callable[[int], None]) -> None:
+        try:
+            join(plan(site.settings, name, 1), batch_size=5, listener=listener)
+        except KappaError as error:
+            ended.append(error)
+
+    Thread(target=share, args=(stop_halfway,), daemon=True).start()
+    wait_until("a checkpoint", lambda: site.positions(name).get(0, 0) > 0)
+    Thread(target=share, args=(lambda offsets: joined.set(),), daemon=True).start()
+    joined.wait(30)
+    assert abort(site.settings, name, 1).changed
+    aborted.set()
+    wait_until("the end of both", lambda: len(ended) == 2, seconds=30)
+    assert {type(error) for error in ended} == {Fenced}
+    assert {error.message for error in ended} == {f"{name} version 1 is retired"}

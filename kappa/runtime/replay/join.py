@@ -35,6 +35,7 @@ from kappa.runtime.worker.worker import taken_over
 from kappa.tables import progress
 from kappa.tables.engine import connect
 from kappa.tables.progress import PartitionProgress
+from kappa.versions import drain
 
 _PATIENCE_S = 60.0
 _LOOK_S = 0.5
@@ -55,6 +56,7 @@ def join(
         listener: hears how many offsets have been passed, by all processes, since it last did.
 
     Raises:
+        Fenced: the version was aborted or retired meanwhile.
         KappaError: a refusal, or a fault on the way. What was committed stays.
     """
     began = time.monotonic()
@@ -106,7 +108,11 @@ class _Shared:
         )
 
     def left(self) -> dict[int, int]:
-        """The partitions that are not at their ends, and these ends."""
+        """The partitions that are not at their ends, and these ends.
+
+        Raises:
+            Fenced: the version is retired, so they will never be.
+        """
         positions = self._positions()
         passed = sum(row.next_offset for row in positions)
         self._listener(passed - self._passed)
@@ -151,5 +157,7 @@ class _Shared:
         self.left()
 
     def _positions(self) -> tuple[PartitionProgress, ...]:
+        name, version = self._plan.assembly.name, self._plan.assembly.version
         with self._engine.connect() as connection:
-            return progress.read(connection, self._plan.assembly.name, self._plan.assembly.version)
+            drain.require_kept(connection, name, version)
+            return progress.read(connection, name, version)
