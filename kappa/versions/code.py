@@ -35,6 +35,8 @@ def canonical(node: ast.AST) -> str:
     """The syntax tree as text, without positions, docstrings and empty fields."""
     parts = []
     for name, value in sorted(ast.iter_fields(node)):
+        if isinstance(node, ast.JoinedStr):
+            value = _without_nothing(value)
         if name in _POSITION_FREE or value is None or value == []:
             continue
         if name == "body" and isinstance(node, _DOCUMENTED):
@@ -48,7 +50,13 @@ def _text(value: object) -> str:
         return canonical(value)
     if isinstance(value, list):
         return f"[{','.join(_text(item) for item in value)}]"
-    return f"{type(value).__name__}:{value!r}"
+    # Which letters ``repr`` escapes is a matter of the Unicode that a Python knows.
+    return f"{type(value).__name__}:{value!a}"
+
+
+def _without_nothing(values: list[ast.expr]) -> list[ast.expr]:
+    """Parts of an f-string that say something: some Pythons add an empty one at its end."""
+    return [part for part in values if not (isinstance(part, ast.Constant) and part.value == "")]
 
 
 def _without_docstring(body: list[ast.stmt]) -> list[ast.stmt]:

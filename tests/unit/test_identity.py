@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ast
 import shutil
 import subprocess
 import sys
@@ -11,7 +12,7 @@ import pytest
 
 from kappa.errors import PluginLoadError
 from kappa.versions import code
-from kappa.versions.code import code_digest
+from kappa.versions.code import canonical, code_digest
 from kappa.versions.identity import fingerprint
 
 MAIN = '''"""Docs."""
@@ -22,6 +23,58 @@ def total(x):
     """More docs."""
     return x * rates.RATE + t.one
 '''
+
+RICH = r'''"""Docs."""
+from __future__ import annotations
+from typing import Generic, TypeVar
+
+T = TypeVar("T")
+
+class Shown(Generic[T], metaclass=type):
+    """Docs."""
+    width: int | None = None
+    marks: list[str | bytes] = ["é", "\U0001fae8", b"\xff", u"k"]
+    numbers = 1.5e300, 10**30, 3j, -0.0, 0xFFFFFFFFFFFFFFFFFFFF, ..., True
+
+    @property
+    def shown(self, a, /, b=1, *c, d, e=2, **f) -> int | str:
+        """More docs."""
+        return lambda x, *y, z=1: (x, y, z)
+
+    @staticmethod
+    async def read(source):
+        async with source as one, source:
+            async for item in source:
+                await item
+        return [item async for item in source if await item]
+
+def texts(x, w, n):
+    plain = f"{x}", f"", f"a{{b}}c{x}}}", f"{x=}", "a" f"{x}" "b" "", f"\N{EM DASH}{x}", f"{x,}"
+    spec = f"{x:}", f"{x:>8}", f"{x:%H:%M}", f"{x = !s:>{w}}", rf"\d{x:\d{w}}"
+    nested = f"{x:>{w}}", f"{x:{w}.{n}}", f"{x!r:{w}}", f"{x:a{w}b{n}c}", f"{f'{x:>{w}}':<{n}}"
+    return plain, spec, nested, f"{(lambda a: a)(x)!a}", f"{ {1: 2}[x] }{(m := x)}"
+
+def told(x, w):
+    match x:
+        case None | True:
+            pass
+        case {"a": [1, *rest], **others} if (m := rest):
+            pass
+        case Shown(width=-2.5) as whole:
+            return whole
+        case [1 + 2j, _, *_] | str() | "lit":
+            pass
+    try:
+        with (open(x) as first, open(w)):
+            x[1:2, ::3, ...] = first
+    except* (ValueError, TypeError) as error:
+        raise error from None
+    yield (yield from x)
+    for i, *j in x:
+        i += 1 < x <= 2
+    return {**w, 1: 2}, {1, *w}, {k: v for k, v in x if k}, (i for i in x), not -x @ w // i ** 2
+'''
+RICH_DIGEST = "46c1349362cca757465717d15221b09c6a89f3d31e4e9dd7a242d170dff1170a"
 
 
 @pytest.fixture
@@ -91,8 +144,25 @@ def test_a_module_without_source_is_refused() -> None:
         fingerprint("a", 1, "no_such_module_anywhere:x")
 
 
-@pytest.mark.parametrize("python", ["python3.12", "python3.13"])
-def test_every_python_computes_the_same_digest(shop: Path, python: str) -> None:
+@pytest.fixture
+def rich(shop: Path) -> str:
+    """A module that says something of every kind, f-strings above all."""
+    (shop / "rich.py").write_text(RICH, encoding="utf-8")
+    return "shop.rich"
+
+
+def test_the_digest_is_the_same_for_ever(rich: str) -> None:
+    assert code_digest(rich) == RICH_DIGEST
+
+
+def test_an_empty_part_of_an_f_string_that_some_pythons_add_does_not_count() -> None:
+    spec = ast.JoinedStr([ast.Constant(">"), ast.FormattedValue(ast.Name("w"), -1)])
+    padded = ast.JoinedStr([*spec.values, ast.Constant("")])
+    assert canonical(padded) == canonical(spec)
+
+
+@pytest.mark.parametrize("python", ["python3.12", "python3.13", "python3.14"])
+def test_every_python_computes_the_same_digest(shop: Path, rich: str, python: str) -> None:
     found = shutil.which(python)
     runs = found and subprocess.run([found, "-c", ""], capture_output=True).returncode == 0
     if not runs:
@@ -102,6 +172,6 @@ def test_every_python_computes_the_same_digest(shop: Path, python: str) -> None:
     source = Path(code.__file__).read_text()
     source = source.replace("from __future__ import annotations", "")
     path = f"import sys\nsys.path.insert(0, {str(shop.parent)!r})"
-    script = f"{path}\n{source}\nprint(code_digest('shop.main'))"
+    script = f"{path}\n{source}\nprint(code_digest({rich!r}))"
     run = subprocess.run([found, "-c", script], capture_output=True, text=True, check=True)
-    assert run.stdout.strip() == code_digest("shop.main")
+    assert run.stdout.strip() == RICH_DIGEST
