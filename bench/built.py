@@ -30,6 +30,6 @@ def ready(
             name,
             version,
             rows=build.finish(connection, layout),
-            seconds=1.0,
+            run=manifest.Run(records=0, seconds=1.0, workers=1, batch_size=1),
             partitions=progress.read(connection, name, version),
         )

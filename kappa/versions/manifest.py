@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import asdict, dataclass
 
 import sqlalchemy as sa
 from sqlalchemy import Connection
@@ -16,13 +17,30 @@ from kappa.versions.records import is_version
 _version = bookkeeping.version
 
 
+@dataclass(frozen=True, slots=True)
+class Run:
+    """The run that ended a build. Others may have come before it and were cut short.
+
+    Attributes:
+        records: read meanwhile, by all processes that shared the build.
+        seconds: how long that took.
+        workers: processes that read; zero where nothing was left to read.
+        batch_size: records between two checkpoints, at most.
+    """
+
+    records: int
+    seconds: float
+    workers: int
+    batch_size: int
+
+
 def make_ready(
     conn: Connection,
     processor: str,
     version: int,
     *,
     rows: int,
-    seconds: float,
+    run: Run,
     partitions: Sequence[PartitionProgress],
 ) -> None:
     """Ends a build: the version becomes ready and its manifest is stored, without a digest yet.
@@ -33,7 +51,7 @@ def make_ready(
     records.transition(conn, processor, version, State.READY)
     manifest = {
         "rows": rows,
-        "seconds": round(seconds, 3),
+        "last_run": asdict(run) | {"seconds": round(run.seconds, 3)},
         "digest": None,
         "schema_ids": sorted({number for part in partitions for number in part.schema_ids}),
         "records": sum(part.records for part in partitions),

@@ -177,7 +177,7 @@ def ready(engine: Engine, layout: Layout, offsets: Sequence[int]) -> Layout:
             layout.processor,
             layout.version,
             rows=0,
-            seconds=0.1,
+            run=manifest.Run(records=0, seconds=0.1, workers=1, batch_size=1),
             partitions=progress.read(conn, layout.processor, layout.version),
         )
     return layout

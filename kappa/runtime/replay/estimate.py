@@ -67,10 +67,11 @@ def _records(record: VersionRecord) -> int:
 
 
 def _rate(record: VersionRecord | None) -> float | None:
-    """Records per second of its build."""
-    if record is None or not record.manifest or not record.manifest["seconds"]:
+    """Records per second, of the run that ended its build."""
+    if record is None or not record.manifest:
         return None
-    return _records(record) / float(record.manifest["seconds"])
+    run = record.manifest.get("last_run", record.manifest)  # older ones know of no other run
+    return run["records"] / run["seconds"] if run["seconds"] else None
 
 
 def _bytes(plan: Plan) -> int | None:

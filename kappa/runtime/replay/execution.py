@@ -15,32 +15,30 @@ from dataclasses import dataclass, replace
 
 from sqlalchemy import Connection, Engine
 
-from kappa.config import require_kafka, require_postgres
+from kappa.config import require_postgres
 from kappa.errors import (
     BrokerUnavailable,
     DatabaseUnavailable,
     Deadlock,
     Fenced,
-    IllegalTransition,
     KappaError,
     LockTimeout,
     RegistryUnavailable,
-    TopicRecreated,
     UnknownSchema,
     WorkerDied,
 )
 from kappa.failpoints import reach
-from kappa.log.history import topic_history
-from kappa.runtime.assembly import Assembly
 from kappa.runtime.outputs.registration import register_outputs
+from kappa.runtime.replay.ending import check_history_after, finish, outlasted
 from kappa.runtime.replay.plan import Plan
 from kappa.runtime.replay.pool import run_jobs
 from kappa.runtime.worker.job import Job, Report, Rhythm
 from kappa.tables import build, progress
 from kappa.tables.engine import connect
-from kappa.tables.progress import NewPartition, PartitionProgress
-from kappa.versions import drain, manifest, records, timeline
+from kappa.tables.progress import NewPartition
+from kappa.versions import drain, records, timeline
 from kappa.versions.lifecycle import State
+from kappa.versions.manifest import Run
 
 DEFAULT_BATCH_SIZE = 1_000_000
 
@@ -99,7 +97,8 @@ def execute(
                 run_jobs(jobs, plan.assembly, plan.registry, listen)
             check_history_after(plan)
             seconds = time.monotonic() - began
-            state, rows = finish(engine, plan, seconds)
+            run = Run(total.records, seconds, len(jobs), batch_size)
+            state, rows = finish(engine, plan, run)
         reach("version_finished")
     finally:
         engine.dispose()
@@ -153,17 +152,6 @@ def registered(plan: Plan) -> Plan:
         return plan
     layout = register_outputs(plan.registry, plan.assembly.layout)
     return replace(plan, assembly=replace(plan.assembly, layout=layout))
-
-
-def outlasted(plan: Plan, seconds: float) -> tuple[str, ...]:
-    """A warning where a tombstone may have been removed before it was read, so its row stands."""
-    taken_ms = (plan.begun_s + seconds) * 1000
-    if not plan.history.compacted or taken_ms < plan.history.delete_retention_ms:
-        return ()
-    return (
-        f"the build took longer than delete.retention.ms of {plan.history.topic}: deletions"
-        " made meanwhile may be missing; raise it and replay a new version",
-    )
 
 
 def begin(connection: Connection, plan: Plan) -> None:
@@ -246,57 +234,3 @@ def _jobs(plan: Plan, workers: int, batch_size: int, rate_limit: float | None) -
         )
         for share in shares
     ]
-
-
-def check_history_after(plan: Plan) -> None:
-    """Passes if the topic that was read is still the one that was looked at.
-
-    Raises:
-        TopicRecreated: it is not.
-    """
-    after = topic_history(require_kafka(plan.settings), plan.assembly.topic)
-    if after.topic_id != plan.history.topic_id:
-        raise TopicRecreated(
-            "the topic was deleted and created again during the replay",
-            topic=plan.assembly.topic,
-            hint="replay a new version",
-        )
-
-
-def finish(engine: Engine, plan: Plan, seconds: float) -> tuple[State, int]:
-    """Makes the tables' keys and the version ready; counts rows of one that already is.
-
-    One process at a time: another that shares the replay may have come first.
-    """
-    assembly = plan.assembly
-    with engine.begin() as connection:
-        state = records.hold(connection, assembly.name, assembly.version)
-        reached = progress.read(connection, assembly.name, assembly.version)
-        _check_reached(reached, assembly)
-        rows = build.finish(connection, assembly.layout, assembly.bound.remerge)
-        if plan.building and state is State.FAILED:  # by another process that shares the replay
-            state = records.resume(connection, assembly.name, assembly.version)
-        if plan.building and state is State.BUILDING:
-            manifest.make_ready(
-                connection,
-                assembly.name,
-                assembly.version,
-                rows=rows,
-                seconds=seconds,
-                partitions=reached,
-            )
-            return State.READY, rows
-        return state, rows
-
-
-def _check_reached(reached: tuple[PartitionProgress, ...], assembly: Assembly) -> None:
-    for row in reached:
-        if row.target_offset is not None and row.next_offset < row.target_offset:
-            raise IllegalTransition(
-                f"{assembly.name} version {assembly.version} is not built to its end",
-                topic=row.topic,
-                partition=row.partition,
-                offset=row.next_offset,
-                end=row.target_offset,
-                hint="another replay may be at work; run this one again to finish it",
-            )

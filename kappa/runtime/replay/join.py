@@ -15,14 +15,12 @@ from sqlalchemy import Engine
 from kappa.config import require_kafka, require_postgres
 from kappa.errors import Fenced
 from kappa.log.membership import Holding, Membership
+from kappa.runtime.replay.ending import check_history_after, finish, outlasted
 from kappa.runtime.replay.execution import (
     CHECKPOINT_AFTER_S,
     Finished,
     begin,
-    check_history_after,
     failing,
-    finish,
-    outlasted,
     owner,
     registered,
 )
@@ -36,6 +34,7 @@ from kappa.tables import progress
 from kappa.tables.engine import connect
 from kappa.tables.progress import PartitionProgress
 from kappa.versions import drain
+from kappa.versions.manifest import Run
 
 _PATIENCE_S = 60.0
 _LOOK_S = 0.5
@@ -75,8 +74,7 @@ def join(
                     membership.released(held)
                     membership.wait(held, _LOOK_S)
             check_history_after(plan)
-            seconds = time.monotonic() - began
-            state, rows = finish(engine, plan, seconds)
+            state, rows = finish(engine, plan, shared.run(time.monotonic() - began))
     finally:
         engine.dispose()
     seconds = time.monotonic() - began
@@ -93,7 +91,10 @@ class _Shared:
         self._plan = plan
         self._engine = engine
         self._listener = listener
-        self._passed = sum(row.next_offset for row in self._positions())
+        self._batch_size = rhythm.batch_size
+        positions = self._positions()
+        self._passed = sum(row.next_offset for row in positions)
+        self._records_before = sum(row.records for row in positions)
         assembly = plan.assembly
         ends = LogEnds(tuple((span.topic, span.partition, span.end) for span in plan.spans))
         self._terms = Terms(
@@ -126,6 +127,16 @@ class _Shared:
             # One that was added since is none of this replay's.
             if row.partition in ends and row.next_offset < ends[row.partition]
         }
+
+    def run(self, seconds: float) -> Run:
+        """What all processes together have done since this one joined them, so long ago."""
+        positions = self._positions()
+        return Run(
+            records=sum(row.records for row in positions) - self._records_before,
+            seconds=seconds,
+            workers=len({row.owner for row in positions if row.owner is not None}),
+            batch_size=self._batch_size,
+        )
 
     def work(self, membership: Membership, held: Holding) -> None:
         """Reads what is held of what is left, until that changes."""
