@@ -2,12 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection
+from collections.abc import Collection, Iterable
 from dataclasses import replace
 
-from kappa.errors import HistoryTruncated, OffsetOutOfRange, PartitionsChanged, TopicRecreated
+from kappa.errors import (
+    CompactedTopic,
+    HistoryTruncated,
+    OffsetOutOfRange,
+    PartitionsChanged,
+    TopicRecreated,
+)
 from kappa.log.history import PartitionHistory, TopicHistory
 from kappa.tables.progress import PartitionProgress
+from kappa.versions.timeline import Step
 
 
 def unread(found: Collection[PartitionProgress], history: TopicHistory) -> TopicHistory:
@@ -102,4 +109,18 @@ def check_partitions(
             then=len(found),
             now=len(history.partitions),
             hint="replay a new version: keys now lie in other partitions",
+        )
+
+
+def check_uncompacted(steps: Iterable[Step], topic: str) -> None:
+    """Whether the topic is compacted now says nothing about what a build has read before.
+
+    Raises:
+        CompactedTopic: a build failed because the topic had been made a compacted one.
+    """
+    if any(step.detail.get("error") == CompactedTopic.__name__ for step in steps):
+        raise CompactedTopic(
+            "the topic was a compacted one while this version was built: records may be missing",
+            topic=topic,
+            hint="'kappa abort' the build, and replay a new version",
         )

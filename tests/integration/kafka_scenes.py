@@ -8,7 +8,13 @@ from dataclasses import dataclass, field
 
 from confluent_kafka import Consumer, Message, Producer
 from confluent_kafka import TopicPartition as ConfluentPartition
-from confluent_kafka.admin import AdminClient, NewTopic
+from confluent_kafka.admin import (
+    AdminClient,
+    AlterConfigOpType,
+    ConfigEntry,
+    ConfigResource,
+    NewTopic,
+)
 
 from kappa.config import KafkaSettings
 from kappa.log.client import confluent_config
@@ -30,6 +36,16 @@ def make_topic(kafka: KafkaSettings, topic: str, partitions: int = 1, **config: 
     client = admin(kafka)  # its futures fail if it is collected before them
     client.create_topics([new])[topic].result(20)
     return topic
+
+
+def alter_topic(kafka: KafkaSettings, topic: str, **config: str) -> None:
+    entries = [
+        ConfigEntry(name.replace("_", "."), value, incremental_operation=AlterConfigOpType.SET)
+        for name, value in config.items()
+    ]
+    resource = ConfigResource(ConfigResource.Type.TOPIC, topic, incremental_configs=entries)
+    client = admin(kafka)
+    client.incremental_alter_configs([resource])[resource].result(20)
 
 
 def producer(kafka: KafkaSettings, **config: object) -> Producer:

@@ -10,10 +10,14 @@ from dataclasses import dataclass, field
 import pytest
 
 from kappa.errors import CompactedTopic
-from kappa.operations.replay import DEFAULT_BATCH_SIZE
+from kappa.log.history import topic_history
+from kappa.operations.replay import DEFAULT_BATCH_SIZE, replay
+from kappa.plugins import find, load
+from kappa.runtime.assembly import assemble
+from kappa.runtime.live.admittance import registered_positions
 from tests.faults import Interrupted, Site, wait_until
-from tests.integration.kafka_scenes import read, whole
-from tests.readings import LATEST, LINES, START_MS, TOTALS, Reading, good, tombstone
+from tests.integration.kafka_scenes import alter_topic, read, whole
+from tests.readings import LATEST, LINES, START_MS, TOTALS, Reading, good, readings, tombstone
 
 PARTITIONS = 2
 SENSORS = 24
@@ -235,3 +239,65 @@ def test_the_time_a_build_lay_idle_counts(site: Site) -> None:
     done = site.replay(name)
     assert any(OUTLASTED in warning for warning in done.warnings)
     assert site.replay(name).warnings == ()  # built, and at its end
+
+
+@pytest.fixture
+def complete(site: Site) -> str:
+    """A topic that keeps all of history."""
+    topic = site.topic(PARTITIONS)
+    schema_id = site.schema_id(topic)
+    made = readings(60, seed=2)
+    site.publish(topic, [good(schema_id, n % PARTITIONS, one) for n, one in enumerate(made)])
+    return topic
+
+
+def set_policy(site: Site, topic: str, policy: str) -> None:
+    alter_topic(site.kafka, topic, cleanup_policy=policy)
+    compacted = policy == "compact"
+    wait_until("the policy", lambda: topic_history(site.kafka, topic).compacted is compacted)
+
+
+@pytest.mark.parametrize("shared", [False, True])
+def test_a_topic_that_is_made_a_compacted_one_in_the_middle_of_a_build(
+    site: Site, complete: str, shared: bool
+) -> None:
+    """What was not read by then may be gone, and nothing brings it back."""
+    name = site.processor(TOTALS, complete)
+
+    def compact(offsets: int) -> None:
+        if 0 < sum(site.positions(name).values()) < 60:
+            set_policy(site, complete, "compact")
+
+    with pytest.raises(CompactedTopic, match="during the replay"):
+        replay(
+            site.settings,
+            name,
+            1,
+            workers=1,
+            batch_size=7,
+            allow_truncated=False,
+            shared=shared,
+            on_plan=lambda planned: None,
+            on_progress=compact,
+        )
+    assert site.everything(name)[0] == [("failed",)]
+    set_policy(site, complete, "delete")
+    before = site.everything(name)
+    with pytest.raises(CompactedTopic, match="while this version was built"):
+        site.replay(name)
+    assert site.everything(name) == before
+
+
+def test_a_built_version_is_not_followed_on_a_topic_that_was_made_a_compacted_one(
+    site: Site, complete: str
+) -> None:
+    sums, latest = (site.processor(code, complete) for code in (TOTALS, LATEST))
+    assemblies = {}
+    for name in (sums, latest):
+        site.replay(name)
+        assemblies[name] = assemble(load(find(name, 1)), site.registry)
+    set_policy(site, complete, "compact")
+    with pytest.raises(CompactedTopic):
+        registered_positions(site.engine, site.kafka, assemblies[sums], lambda note: None)
+    found = registered_positions(site.engine, site.kafka, assemblies[latest], lambda note: None)
+    assert {row.partition: row.next_offset for row in found} == site.ends(complete)

@@ -53,6 +53,7 @@ def registered_positions(
     Raises:
         TopicRecreated, OffsetOutOfRange, HistoryTruncated: the log is not the one it was built
             from, or has lost what it has not read.
+        CompactedTopic: the topic was made a compacted one, and the version needs all of history.
         PartitionsChanged: there are new partitions, and it keeps something per key.
     """
     name, version = assembly.name, assembly.version
@@ -64,9 +65,9 @@ def registered_positions(
         check_positions(before, history, found)
         check_partitions(found, history, keyed=assembly.bound.keyed)
         new = unread(found, history)
+        require_complete(new, accept_compacted=assembly.accepts_compacted)
         if not new.partitions:
             return found
-        require_complete(new, accept_compacted=assembly.accepts_compacted)
         fresh = [
             NewPartition(part.topic, part.partition, part.topic_id, part.log_start)
             for part in new.partitions

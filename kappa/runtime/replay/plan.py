@@ -13,13 +13,13 @@ from kappa.errors import KappaError
 from kappa.log.history import TopicHistory, require_complete, topic_history
 from kappa.registry.topic import TopicRegistry
 from kappa.runtime.assembly import Assembly, assemble, registry_of
-from kappa.runtime.checks import check_partitions, check_positions, unread
+from kappa.runtime.checks import check_partitions, check_positions, check_uncompacted, unread
 from kappa.runtime.outputs.registration import check_outputs, require_original
 from kappa.tables import build, progress
 from kappa.tables.bookkeeping import require_current
 from kappa.tables.engine import connect
 from kappa.tables.progress import PartitionProgress
-from kappa.versions import records
+from kappa.versions import records, timeline
 from kappa.versions.keyed_layout import check_state
 from kappa.versions.lifecycle import UNBUILT, State
 from kappa.versions.records import VersionRecord
@@ -109,6 +109,7 @@ def examine(
             require_current(connection)
             record = records.find(connection, loaded.plugin.name, loaded.plugin.version)
             found = progress.read(connection, loaded.plugin.name, loaded.plugin.version)
+            steps = timeline.read(connection, loaded.plugin.name, loaded.plugin.version)
             # After the positions: whoever else reads may move them past what is seen here.
             history = topic_history(require_kafka(settings), loaded.declaration.source.topic)
             assembly = assemble(loaded, registry, record.reader_schema_id if record else None)
@@ -134,6 +135,7 @@ def examine(
         judge.passes(partial(check_state, record.layout, assembly.layout))
         # Its tables are as they were made, perhaps by an older kappa with other columns.
         assembly = replace(assembly, layout=record.layout)
+        judge.passes(partial(check_uncompacted, steps, assembly.topic))
         judge.passes(partial(check_positions, found, history))
         judge.passes(partial(check_partitions, found, history, keyed=assembly.bound.keyed))
     building = record is None or record.state in UNBUILT
