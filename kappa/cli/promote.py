@@ -42,7 +42,7 @@ Recreate = Annotated[
     typer.Option(
         "--recreate",
         help="Drop and make anew views whose columns change, with owner, grants, comments and"
-        " the views over them.",
+        " the views over them; drop those of side outputs that are gone.",
     ),
 ]
 

@@ -165,10 +165,11 @@ def rollback(
                 listener=on_wait,
             )
         except ViewIncompatible as error:
-            error.hint = (
-                "the version before does not have what readers know by now; if that is meant:"
-                f" kappa rollback {' '.join(names)} --recreate"
-            )
+            if "--recreate" in error.hint:
+                error.hint = (
+                    "the version before does not have what readers know by now; if that is meant:"
+                    f" kappa rollback {' '.join(names)} --recreate"
+                )
             raise
     return _changed(done)
 

@@ -17,6 +17,7 @@ from psycopg import errors, sql
 from sqlalchemy import Connection, text
 
 from kappa.errors import ViewIncompatible
+from kappa.tables import catalog
 from kappa.tables.engine import driver, translating
 
 
@@ -64,6 +65,35 @@ def check_recreatable(conn: Connection, view: str) -> None:
                 view=view,
                 hint="drop it and make it again yourself, or keep the columns as they are",
             )
+
+
+def check_droppable(conn: Connection, view: str) -> None:
+    """Passes if no view selects from this one.
+
+    Raises:
+        ViewIncompatible: one does.
+    """
+    over = catalog.dependents(conn, view)
+    if over:
+        raise _still_needed(view, f"{', '.join(over)} selects from it")
+
+
+def drop_statement(view: str) -> sql.Composed:
+    """What drops a view for good, unless something depends on it."""
+    return sql.SQL("DROP VIEW {} RESTRICT").format(sql.Identifier(view))
+
+
+def drop(conn: Connection, view: str) -> None:
+    """Drops a view for good.
+
+    Raises:
+        ViewIncompatible: something depends on it.
+    """
+    with translating():
+        try:
+            driver(conn).execute(drop_statement(view))
+        except errors.DependentObjectsStillExist as error:
+            raise _still_needed(view, error.diag.message_detail or "") from error
 
 
 @contextmanager
@@ -194,6 +224,14 @@ _REFUSED = (
     errors.DatatypeMismatch,
     errors.InsufficientPrivilege,
 )
+
+
+def _still_needed(view: str, why: str) -> ViewIncompatible:
+    return ViewIncompatible(
+        f"view {view!r} cannot be dropped: {why}",
+        view=view,
+        hint="change or drop what depends on it first, or keep declaring the output it shows",
+    )
 
 
 def _refusal(view: _Kept, error: psycopg.Error) -> ViewIncompatible:

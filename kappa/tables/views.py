@@ -12,11 +12,18 @@ from psycopg import sql
 from sqlalchemy import Connection
 
 from kappa.errors import NameTaken, ViewIncompatible
-from kappa.tables import catalog, finality
+from kappa.tables import catalog, finality, names
 from kappa.tables.catalog import Relation, RelationColumn, RelationKind
 from kappa.tables.engine import driver, translating
 from kappa.tables.layout import Layout, Side
-from kappa.tables.recreation import check_recreatable, recreated, with_options
+from kappa.tables.recreation import (
+    check_droppable,
+    check_recreatable,
+    drop,
+    drop_statement,
+    recreated,
+    with_options,
+)
 from kappa.tables.relations import rows_table, side_rows
 
 
@@ -55,14 +62,14 @@ def check_view(
     """Whether the views could be moved to this version's tables, without moving them.
 
     ``serving`` is the layout of the version they show now, None where there is none. With
-    ``recreate`` they may be dropped and made anew.
+    ``recreate`` they may be dropped and made anew, or for good where an output is gone.
 
     Raises:
         NameTaken: a name belongs to a relation that is not this processor's view.
         ViewIncompatible: a column would change its name, place or type, a view's owner could
             not read the table, or a side output that readers know would be gone.
     """
-    _check_sides(layout, serving)
+    _without_output(conn, layout, serving, recreate=recreate)
     for view in _views(layout):
         _movable(conn, view, recreate=recreate)
 
@@ -82,29 +89,36 @@ def move_views(
 
     Each layout comes with that of the version its views show now, None where there is none. The
     views' options are kept. With ``recreate`` a view whose columns would change is dropped and
-    made anew, with what belongs to it and what depends on it.
+    made anew, with what belongs to it and what depends on it, and the view of a side output that
+    the new version lacks is dropped, unless something depends on it.
 
     Raises what `check_view` raises.
     """
-    planned = []
+    planned: list[tuple[str, sql.Composed | None, bool]] = []
     for layout, serving in moves:
-        _check_sides(layout, serving)
+        gone = _without_output(conn, layout, serving, recreate=recreate)
+        planned.extend((name, None, False) for name in gone)
         for view in _views(layout):
             existing, change = _movable(conn, view, recreate=recreate)
             planned.append((view.name, _creation(conn, view, existing), change is not None))
     # Before the first of these readers are not concerned; after it they wait.
     for name, create, anew in sorted(planned, key=lambda each: each[0], reverse=backwards):
+        if create is None:
+            drop(conn, name)
+            continue
         with recreated(conn, name) if anew else nullcontext(), translating():
             driver(conn).execute(create)
 
 
-def statements(conn: Connection, layout: Layout) -> tuple[str, ...]:
+def statements(conn: Connection, layout: Layout, serving: Layout | None = None) -> tuple[str, ...]:
     """The statements that would move this layout's views, for people to look at.
 
-    Where a view must be made anew, a comment says so: with it go the views over it, which are made
-    again as they are.
+    ``serving`` is the layout of the version they show now, None where there is none. Where a view
+    must be made anew, a comment says so: with it go the views over it, which are made again as they
+    are.
     """
-    shown = []
+    gone = _without_output(conn, layout, serving, recreate=True)
+    shown = [drop_statement(name).as_string(driver(conn)) for name in gone]
     for view in _views(layout):
         existing, change = _movable(conn, view, recreate=True)
         if change is not None:
@@ -145,30 +159,36 @@ def _views(layout: Layout) -> list[_View]:
     return sorted(views, key=lambda view: view.name)
 
 
-def _check_sides(layout: Layout, serving: Layout | None) -> None:
-    known = [] if serving is None else [side.name for side in serving.sides]
-    gone = sorted(set(known) - {side.name for side in layout.sides})
-    if gone:
-        raise ViewIncompatible(
-            f"the side output {gone[0]!r} would be gone",
-            processor=layout.processor,
-            version=layout.version,
-            hint="keep declaring it, even if nothing is emitted to it, or use another name",
-        )
+def _without_output(
+    conn: Connection, layout: Layout, serving: Layout | None, *, recreate: bool
+) -> list[str]:
+    """The views of side outputs that this version lacks, and that go with them."""
+    kept = {side.name for side in layout.sides}
+    sides = () if serving is None else serving.sides
+    dropped = []
+    for output in sorted({side.name for side in sides} - kept):
+        view = names.side_view_name(layout.processor, output)
+        if not recreate:
+            raise ViewIncompatible(
+                f"the side output {output!r} would be gone, and view {view!r} with it",
+                processor=layout.processor,
+                version=layout.version,
+                hint="keep declaring it, even if nothing is emitted to it, use another name, or"
+                " drop its view with --recreate",
+            )
+        if _find(conn, view, layout.processor) is not None:
+            check_droppable(conn, view)
+            dropped.append(view)
+    return dropped
 
 
 def _movable(
     conn: Connection, view: _View, *, recreate: bool
 ) -> tuple[Relation | None, ViewIncompatible | None]:
     """The view as it is now, None where there is none yet; and why it must be made anew."""
-    existing = catalog.find(conn, view.name)
+    existing = _find(conn, view.name, view.processor)
     if existing is None:
         return None, None
-    if existing.kind is not RelationKind.VIEW or not _is_ours(conn, view):
-        raise NameTaken(
-            f"a relation {view.name!r} exists and is not this processor's view",
-            hint="rename it, or give the processor another name",
-        )
     change = _incompatible(conn, view, existing)
     if change is not None and not recreate:
         raise change
@@ -198,11 +218,22 @@ def _check_rights(conn: Connection, view: _View, existing: Relation) -> None:
                 )
 
 
-def _is_ours(conn: Connection, view: _View) -> bool:
-    """kappa's views read the tables of one processor, and perhaps when they are final."""
-    prefix = f"{view.processor}__v"
-    own = [source for source in catalog.sources(conn, view.name) if source != finality.TABLE]
-    return bool(own) and all(source.startswith(prefix) for source in own)
+def _find(conn: Connection, name: str, processor: str) -> Relation | None:
+    """The view of this name as it is now, None where there is none.
+
+    kappa's views read the tables of one processor, and perhaps when they are final.
+    """
+    existing = catalog.find(conn, name)
+    if existing is None:
+        return None
+    own = [source for source in catalog.sources(conn, name) if source != finality.TABLE]
+    is_ours = bool(own) and all(source.startswith(f"{processor}__v") for source in own)
+    if existing.kind is not RelationKind.VIEW or not is_ours:
+        raise NameTaken(
+            f"a relation {name!r} exists and is not this processor's view",
+            hint="rename it, or give the processor another name",
+        )
+    return existing
 
 
 def selected_columns(conn: Connection, select: sa.Select[Any]) -> tuple[RelationColumn, ...]:

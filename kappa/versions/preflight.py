@@ -70,14 +70,18 @@ def examine(conn: Connection, processor: str, version: int, options: Options) ->
     if move.from_version == version:
         return Examined(move, record.state, False, (), (), (), None, None)
     stand = standing(conn, move)
-    refusal, behind = _against(conn, record, stand, options)
+    former = None
+    if move.from_version is not None:
+        former = records.require(conn, processor, move.from_version)
+    serving = None if former is None else former.layout
+    refusal, behind = _against(conn, record, former, stand, options)
     named = views.view_names(record.layout)
     return Examined(
         move=move,
         state=record.state,
         changes=True,
         lags=_lags(stand),
-        statements=() if refusal is not None else views.statements(conn, record.layout),
+        statements=() if refusal is not None else views.statements(conn, record.layout, serving),
         dependents=tuple(one for name in named for one in catalog.dependents(conn, name)),
         refusal=refusal,
         behind=behind,
@@ -96,18 +100,16 @@ def is_caught_up(conn: Connection, move: Move, options: Options) -> bool:
 def _against(
     conn: Connection,
     record: VersionRecord,
+    former: VersionRecord | None,
     stand: Standing,
     options: Options,
 ) -> tuple[KappaError | None, KappaError | None]:
+    serving = None if former is None else former.layout
     try:
         with conn.begin_nested():  # a table may be gone: what follows is still to be asked
             _check_state(record)
-            former = None
-            if stand.move.from_version is not None:
-                former = records.require(conn, record.processor, stand.move.from_version)
-                if options.require_diff:
-                    _check_diff(conn, former, record)
-            serving = None if former is None else former.layout
+            if former is not None and options.require_diff:
+                _check_diff(conn, former, record)
             views.check_view(conn, record.layout, serving, recreate=options.recreate)
             check_begun(conn, stand.move, stand.blue, serving, record.layout)
     except KappaError as error:

@@ -7,7 +7,7 @@ import sys
 import pytest
 
 from kappa.errors import NameTaken, StateSchemaChanged, ViewIncompatible
-from kappa.operations.promote import promote
+from kappa.operations.promote import Options, plan, promote, rollback
 from kappa.tables import build
 from kappa.versions import records
 from kappa.versions.identity import fingerprint
@@ -63,6 +63,11 @@ def declare(
     return name
 
 
+def execute(site: Site, statement: str) -> None:
+    with site.engine.begin() as connection:
+        connection.exec_driver_sql(statement)
+
+
 def seen(site: Site, view: str) -> list[tuple[object, ...]]:
     return sorted(tuple(row) for row in site.query(f"SELECT * FROM {view}"))
 
@@ -78,6 +83,35 @@ def test_all_views_move_in_one_transaction(site: Site, topic: str) -> None:
     promote(site.settings, {name: 2})
     assert seen(site, f"{name}__high") == [("s0", 8.0), ("s1", 6.0), ("s1", 10.0)]
     assert seen(site, f"{name}__spare") == []
+    _back_and_forth(site, name)
+
+
+def _back_and_forth(site: Site, name: str) -> None:
+    """Version 1 has no output 'spare': its view goes with version 2, and comes again with it."""
+    spare = f"{name}__spare"
+    recreate = Options(recreate=True)
+    with pytest.raises(ViewIncompatible, match=f"'{spare}' with it") as caught:
+        rollback(site.settings, (name,))
+    assert caught.value.hint.endswith(f"kappa rollback {name} --recreate")
+    for dependent, made in (
+        (f"VIEW over_{name}", f"AS TABLE {spare}"),
+        (f"FUNCTION over_{name}()", f"RETURNS SETOF {spare} LANGUAGE sql AS 'TABLE {spare}'"),
+    ):
+        execute(site, f"CREATE {dependent} {made}")
+        with pytest.raises(ViewIncompatible, match=f"over_{name}"):
+            rollback(site.settings, (name,), options=recreate)
+        execute(site, f"DROP {dependent}")
+        assert seen(site, spare) == [], "and nothing has changed"
+    (planned,) = plan(site.settings, {name: 1}, options=recreate)
+    assert f'DROP VIEW "{spare}" RESTRICT' in planned.statements
+    rollback(site.settings, (name,), options=recreate)
+    assert site.query("SELECT to_regclass(:v)", v=spare) == [(None,)]
+    assert seen(site, f"{name}__high") == [("s0", 4.0), ("s1", 3.0), ("s1", 5.0)]
+    promote(site.settings, {name: 2})
+    assert seen(site, spare) == []
+    with pytest.raises(ViewIncompatible, match="'spare' would be gone"):
+        promote(site.settings, {name: 1})
+    assert promote(site.settings, {name: 1}, options=recreate).moves[0].changed
 
 
 def test_an_output_that_readers_know_cannot_go(site: Site, topic: str) -> None:
