@@ -46,6 +46,15 @@ Recreate = Annotated[
     ),
 ]
 
+DropSource = Annotated[
+    list[str] | None,
+    typer.Option(
+        metavar="TOPIC",
+        help="A topic the version need not read any more, or not the former one of that name"
+        " where it was created again; recorded.",
+    ),
+]
+
 
 def command(
     names: Annotated[
@@ -60,12 +69,7 @@ def command(
         bool, typer.Option("--plan", help="Show what would be done, and change nothing.")
     ] = False,
     recreate: Recreate = False,
-    drop_source: Annotated[
-        list[str] | None,
-        typer.Option(
-            metavar="TOPIC", help="A topic the new version need not read any more; recorded."
-        ),
-    ] = None,
+    drop_source: DropSource = None,
     require_diff: Annotated[
         bool,
         typer.Option("--require-diff", help="Only after a 'kappa diff' with an accepted result."),

@@ -10,6 +10,7 @@ from kappa import config
 from kappa.cli.output import Json, emit
 from kappa.cli.promote import (
     DrainFor,
+    DropSource,
     IgnoreSnapshots,
     Recreate,
     Timeout,
@@ -23,6 +24,7 @@ from kappa.operations.promote import Options, rollback
 def command(
     names: Annotated[list[str], typer.Argument(help="Processors.", show_default=False)],
     recreate: Recreate = False,
+    drop_source: DropSource = None,
     timeout: Timeout = 30.0,
     drain: DrainFor = 10.0,
     ignore_snapshots: IgnoreSnapshots = False,
@@ -38,7 +40,7 @@ def command(
     done = rollback(
         config.load(),
         tuple(dict.fromkeys(names)),
-        options=Options(recreate=recreate, ignore_snapshots=ignore_snapshots),
+        options=Options(recreate, frozenset(drop_source or ()), ignore_snapshots),
         persistence=persistence(timeout, drain),
         on_wait=waiting,
     )

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from sqlalchemy import Engine
 
 from kappa.config import Settings
-from kappa.errors import ViewIncompatible
+from kappa.errors import SourceDropped, TopicRecreated, ViewIncompatible
 from kappa.operations.database import database
 from kappa.versions import records, timeline
 from kappa.versions.deployment import Action, Moved, Options
@@ -59,9 +59,13 @@ class Changed:
 
 @dataclass(frozen=True)
 class PlannedPartition:
-    """Where a partition's offsets stand; ``behind`` is what the new version lacks."""
+    """Where a partition's offsets stand; ``behind`` is what the new version lacks.
+
+    Partitions of a topic that was created again have a ``topic_id`` of their own.
+    """
 
     topic: str
+    topic_id: str
     partition: int
     from_offset: int | None
     to_offset: int | None
@@ -171,6 +175,12 @@ def rollback(
                     f" kappa rollback {' '.join(names)} --recreate"
                 )
             raise
+        except (SourceDropped, TopicRecreated) as error:
+            error.hint = (
+                "what the present version has of that topic would go; if that is meant:"
+                f" kappa rollback {' '.join(names)} --drop-source {error.detail['topic']}"
+            )
+            raise
     return _changed(done)
 
 
@@ -212,7 +222,13 @@ def _planned(one: Examined) -> PlannedMove:
         hint=None if refusal is None else refusal.hint,
         partitions=tuple(
             PlannedPartition(
-                lag.topic, lag.partition, lag.from_offset, lag.to_offset, lag.served, lag.behind
+                topic=lag.topic,
+                topic_id=lag.topic_id,
+                partition=lag.partition,
+                from_offset=lag.from_offset,
+                to_offset=lag.to_offset,
+                served=lag.served,
+                behind=lag.behind,
             )
             for lag in one.lags
         ),

@@ -55,7 +55,8 @@ def check_positions(
                 "the topic was deleted and created again since this version was built",
                 topic=row.topic,
                 partition=row.partition,
-                hint="replay it as a new version: this one's rows are of the old topic",
+                hint="this version's rows are of the old topic: replay a new version, and promote"
+                f" it with --drop-source {row.topic}",
             )
         _require_reach(
             part,

@@ -7,6 +7,8 @@ record is told of once, by whichever version served when it was read.
 
 from __future__ import annotations
 
+from collections.abc import Collection
+
 import sqlalchemy as sa
 from sqlalchemy import Connection
 
@@ -17,17 +19,21 @@ from kappa.tables.layout import Layout
 from kappa.tables.publication import Carries, Publication
 
 
-def hand_over(conn: Connection, former: Layout | None, layout: Layout) -> None:
+def hand_over(
+    conn: Connection, former: Layout | None, layout: Layout, recreated: Collection[str] = ()
+) -> None:
     """Makes what waits the new version's to send, before it is the one that serves.
 
     ``former`` is the layout of the version that has served; None where there was none, and then
-    outputs begin with what is read from now on. The offset rows of both are locked.
+    outputs begin with what is read from now on. The offset rows of both are locked. Of topics that
+    were ``recreated`` since the former version read them only rows that were set aside are left,
+    and stay with it: at the same places the new version may have rows of its own.
     """
     name = layout.processor
     if former is not None:
         prune(conn, layout)
         for sent in former.publishes:
-            _pass_on(conn, former, layout, sent)
+            _pass_on(conn, former, layout, sent, recreated)
         for sent in layout.publishes:
             if sent.carries is Carries.FINAL:
                 _catch_up(conn, former, layout, sent.output)
@@ -43,7 +49,13 @@ def prune(conn: Connection, layout: Layout) -> None:
             dirty_keys.prune(conn, layout, sent.output)
 
 
-def _pass_on(conn: Connection, former: Layout, layout: Layout, sent: Publication) -> None:
+def _pass_on(
+    conn: Connection,
+    former: Layout,
+    layout: Layout,
+    sent: Publication,
+    recreated: Collection[str],
+) -> None:
     """Gives one output's rows to the new version; drops them where it cannot send them."""
     now = layout.publication(sent.output)
     same = (
@@ -58,6 +70,8 @@ def _pass_on(conn: Connection, former: Layout, layout: Layout, sent: Publication
             table.c.version == former.version,
             table.c.output == sent.output,
         )
+        if table is outbox_rows:
+            theirs = sa.and_(theirs, table.c.topic.not_in(recreated))
         if same:
             conn.execute(sa.update(table).where(theirs).values(version=layout.version))
         else:

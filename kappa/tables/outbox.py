@@ -84,8 +84,8 @@ class Waiting:
 def frontier(conn: Connection, name: str, version: int, topic: str) -> Frontier | None:
     """From where on outputs of this version count that are made of records of ``topic``.
 
-    None where no version serves yet, or one that does not read the topic: there is no place where
-    this one would go on.
+    None where no version serves yet, or one that does not read the topic, or read another one of
+    that name: there is no place where this one would go on.
     """
     rows = conn.execute(_FRONTIER, {"p": name, "v": version, "t": topic}).all()
     if not rows or rows[0].active_version is None:
@@ -147,6 +147,17 @@ def backlog(conn: Connection) -> dict[tuple[str, str], tuple[int, int]]:
     """
     rows = conn.execute(_BACKLOG).all()
     return {(row.processor, row.output): (row.waiting, row.aside) for row in rows}
+
+
+def first_topic(
+    conn: Connection, name: str, version: int, output: str, topics: Collection[str]
+) -> str | None:
+    """The first of these topics of whose records something waits to leave; None where nothing."""
+    query = sa.select(sa.func.min(outbox.c.topic)).where(
+        _of(name, version, output), outbox.c.topic.in_(topics), outbox.c.failed_at.is_(None)
+    )
+    topic: str | None = conn.scalar(query)
+    return topic
 
 
 def discard(
@@ -231,8 +242,11 @@ def _of(name: str, version: int, output: str) -> sa.ColumnElement[bool]:
 _FRONTIER = sa.text("""
 SELECT p.active_version, o.partition, o.next_offset
 FROM kappa_processor AS p
-LEFT JOIN kappa_offset AS o
-  ON o.processor = p.name AND o.version = p.active_version AND p.active_version <> :v
+LEFT JOIN (
+    kappa_offset AS o JOIN kappa_offset AS own
+      ON own.processor = o.processor AND own.version = :v AND own.topic = o.topic
+      AND own.partition = o.partition AND own.topic_id = o.topic_id
+  ) ON o.processor = p.name AND o.version = p.active_version AND p.active_version <> :v
   AND o.topic = :t
 WHERE p.name = :p
 """)

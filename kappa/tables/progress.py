@@ -124,7 +124,8 @@ def register(
                 partition=new.partition,
                 read=known,
                 found=new.topic_id,
-                hint="replay a new version: this one's rows are of the old topic",
+                hint="this version's rows are of the old topic: replay a new version, and promote"
+                f" it with --drop-source {new.topic}",
             )
     return len(added)
 

@@ -28,25 +28,30 @@ def check_caught_up(
 ) -> None:
     """Passes if ``green`` is at or past the version in service and all that was ever served.
 
-    ``dropped`` are topics that it need not read; one that it reads is compared all the same.
+    ``dropped`` are topics that it need not read, not even where it reads another one of the same
+    name; one that it reads is compared all the same.
 
     Raises:
         NotCaughtUp: in some partition it is not, or does not read it at all.
+        SourceDropped: it does not read a topic that readers have seen.
         TopicRecreated: it reads another topic of the same name.
     """
     reached = {(at.topic, at.partition): at for at in green}
-    read = {topic for topic, _ in reached}
+    read = {at.topic: at.topic_id for at in reached.values()}
     for seen in sorted((*blue, *served)):
-        if seen.topic in dropped - read:
+        if seen.topic in dropped and read.get(seen.topic) != seen.topic_id:
             continue
+        accept = f"kappa promote {processor}@{version} --drop-source {seen.topic}"
         at = reached.get((seen.topic, seen.partition))
-        if at is not None and at.topic_id != seen.topic_id:
+        if read.get(seen.topic, seen.topic_id) != seen.topic_id:
             raise TopicRecreated(
                 f"{processor} version {version} reads another topic called {seen.topic!r}",
+                topic=seen.topic,
                 partition=seen.partition,
                 served=seen.topic_id,
-                reads=at.topic_id,
-                hint="the topic was deleted and created again: its offsets cannot be compared",
+                reads=read[seen.topic],
+                hint="the topic was deleted and created again, and offsets in the two cannot be"
+                f" compared; if what came from the former one may go: {accept}",
             )
         if seen.topic not in read:
             raise SourceDropped(
@@ -54,7 +59,7 @@ def check_caught_up(
                 processor=processor,
                 version=version,
                 topic=seen.topic,
-                hint=f"if that is meant: kappa promote {processor} --drop-source {seen.topic}",
+                hint=f"if that is meant: {accept}",
             )
         if at is None or at.next_offset < seen.next_offset:
             raise NotCaughtUp(

@@ -36,7 +36,8 @@ class Options:
 
     Attributes:
         recreate: whether views may be dropped and made anew where their columns change.
-        dropped_sources: topics the new versions need not read although the old ones do.
+        dropped_sources: topics the new versions need not read although the old ones do; of one
+            that was deleted and created again, the former one.
         ignore_snapshots: whether readers with old snapshots are not waited for.
         require_diff: whether an accepted comparison with the version in service is needed.
     """

@@ -1,7 +1,8 @@
 """Whether outputs would leave something out at a promote, because of how they began.
 
-Outputs begin with the first promote of a processor: before, no version keeps what is to leave. One
-that had read further than the promoted one by then has nothing of the records between:
+Outputs begin with the first promote of a processor, and anew with one to a version of another
+topic: before, no version keeps what is to leave. One that had read further than the promoted one by
+then has nothing of the records between:
 
     v1  ────┤ first promote: outputs begin ──────────●── what is read here leaves
     v2  ───────────────────┤ nothing was kept ┄┄┄┄┄┄┄┄┄┄
@@ -25,11 +26,11 @@ from kappa.versions.caught_up import Position
 from kappa.versions.deployment import Move
 
 AHEAD = "ahead"
-"""In the details of the first promote: by version, [topic id, partition, offset] where it stood."""
+"""In the details of such a promote: by version, [topic id, partition, offset] where it stood."""
 
 
 def ahead(conn: Connection, processor: str, begins: Iterable[Position]) -> dict[str, object]:
-    """What to keep of a first promote, of a version that stands at ``begins``.
+    """What to keep of a promote with which outputs begin, of a version that stands at ``begins``.
 
     All offset rows of the processor are locked: a checkpoint under way keeps nothing either.
     """
@@ -63,27 +64,23 @@ def check_begun(
     """
     if serving is None or not (serving.publishes and layout.publishes):
         return
-    first = (
-        sa.select(history.c.detail)
-        .where(history.c.processor == move.processor, history.c.from_version.is_(None))
-        .order_by(history.c.at)
-        .limit(1)
+    begun = sa.select(history.c.detail[AHEAD][str(move.to_version)]).where(
+        history.c.processor == move.processor, history.c.detail.has_key(AHEAD)
     )
-    detail = conn.scalar(first) or {}
-    stood = {
-        (topic_id, partition): at
-        for topic_id, partition, at in detail.get(AHEAD, {}).get(str(move.to_version), ())
-    }
-    for at in blue:
-        begun = stood.get((at.topic_id, at.partition), 0)
-        if at.next_offset < begun:
+    stood: dict[tuple[str, int], int] = {}
+    for places in conn.scalars(begun):
+        for topic_id, partition, at in places or ():
+            stood[topic_id, partition] = max(at, stood.get((topic_id, partition), 0))
+    for reached in blue:
+        needed = stood.get((reached.topic_id, reached.partition), 0)
+        if reached.next_offset < needed:
             raise OutputsBehind(
                 f"{move.processor} version {move.to_version} has kept nothing to send of what it"
                 f" read before outputs began, and version {move.from_version} has not sent it yet",
-                topic=at.topic,
-                partition=at.partition,
-                offset=at.next_offset,
-                needed=begun,
+                topic=reached.topic,
+                partition=reached.partition,
+                offset=reached.next_offset,
+                needed=needed,
                 hint=f"let version {move.from_version} read on to there: kappa replay"
                 f" {move.processor} --version {move.from_version}",
             )

@@ -12,6 +12,7 @@ from kappa.versions import comparisons, records
 from kappa.versions.deployment import Move, Options
 from kappa.versions.lifecycle import UNBUILT, State, check_transition
 from kappa.versions.outputs_begun import check_begun
+from kappa.versions.outputs_waiting import check_left
 from kappa.versions.records import VersionRecord
 from kappa.versions.standing import Standing, standing
 
@@ -20,9 +21,13 @@ _TAKES_OVER = frozenset({State.READY, State.STANDBY})
 
 @dataclass(frozen=True, slots=True)
 class Lag:
-    """A partition at a moment: where each version stands, and what was ever served."""
+    """A partition at a moment: where each version stands, and what was ever served.
+
+    Partitions of a topic that was created again have a ``topic_id`` of their own.
+    """
 
     topic: str
+    topic_id: str
     partition: int
     from_offset: int | None
     to_offset: int | None
@@ -112,6 +117,8 @@ def _against(
                 _check_diff(conn, former, record)
             views.check_view(conn, record.layout, serving, recreate=options.recreate)
             check_begun(conn, stand.move, stand.blue, serving, record.layout)
+            accepted = stand.recreated() & options.dropped_sources
+            check_left(conn, stand.move, serving, record.layout, accepted)
     except KappaError as error:
         return error, None
     try:
@@ -155,7 +162,7 @@ def _check_diff(conn: Connection, former: VersionRecord, record: VersionRecord) 
 
 def _lags(stand: Standing) -> tuple[Lag, ...]:
     by_place = [
-        {(at.topic, at.partition): at.next_offset for at in positions}
+        {(at.topic, at.topic_id, at.partition): at.next_offset for at in positions}
         for positions in (stand.blue, stand.green, stand.served)
     ]
     places = sorted(set().union(*by_place))

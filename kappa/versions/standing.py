@@ -48,6 +48,23 @@ class Standing:
             dropped,
         )
 
+    def given_up(self, dropped: frozenset[str]) -> frozenset[str]:
+        """Those of the topics ``dropped`` that readers have seen something of and the new version
+        does not read; it may read another one of the same name."""
+        read = {at.topic_id for at in self.green}
+        return frozenset(
+            seen.topic
+            for seen in (*self.blue, *self.served)
+            if seen.topic in dropped and seen.topic_id not in read
+        )
+
+    def recreated(self) -> frozenset[str]:
+        """The topics that were deleted and created again between the two versions."""
+        read = {at.topic: at.topic_id for at in self.green}
+        return frozenset(
+            at.topic for at in self.blue if read.get(at.topic, at.topic_id) != at.topic_id
+        )
+
 
 def standing(conn: Connection, move: Move, *, lock: bool = False) -> Standing:
     """Where both versions stand; with ``lock`` they stay there until the transaction ends."""

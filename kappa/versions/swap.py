@@ -22,10 +22,10 @@ from kappa.tables import bookkeeping, finality, handover, views
 from kappa.tables.engine import set_lock_timeout
 from kappa.tables.layout import Layout
 from kappa.versions import records
-from kappa.versions.caught_up import Position
 from kappa.versions.deployment import Deployment, Move, Moved
 from kappa.versions.lifecycle import State
 from kappa.versions.outputs_begun import ahead, check_begun
+from kappa.versions.outputs_waiting import check_left
 from kappa.versions.standing import Standing, raise_epochs, standing
 
 _processor = bookkeeping.processor
@@ -60,6 +60,7 @@ def run(conn: Connection, deployment: Deployment, *, backwards: bool = False) ->
         stand.check(deployment.options.dropped_sources)
         _check_final(conn, layout, serving)
         check_begun(conn, stand.move, stand.blue, serving, layout)
+        check_left(conn, stand.move, serving, layout, stand.recreated())
     for stand, (layout, serving) in zip(standings, layouts, strict=True):
         _change(conn, deployment, stand, layout, serving)
     reach("promote_written")
@@ -145,9 +146,9 @@ def _change(
     if move.from_version is not None:
         _step(conn, deployment, move.processor, move.from_version, State.STANDBY)
     _step(conn, deployment, move.processor, move.to_version, State.SERVING)
-    handover.hand_over(conn, serving, layout)
+    handover.hand_over(conn, serving, layout, stand.recreated())
     _activate(conn, move)
-    _record(conn, deployment, move, stand.green)
+    _record(conn, deployment, stand)
 
 
 def _step(
@@ -167,10 +168,9 @@ def _activate(conn: Connection, move: Move) -> None:
     raise_epochs(conn, move.processor, [*old, move.to_version])
 
 
-def _record(
-    conn: Connection, deployment: Deployment, move: Move, green: tuple[Position, ...]
-) -> None:
+def _record(conn: Connection, deployment: Deployment, stand: Standing) -> None:
     """What readers see from now on, and the row of the history."""
+    move, green = stand.move, stand.green
     positions = [
         {
             "topic": at.topic,
@@ -180,11 +180,13 @@ def _record(
         }
         for at in green
     ]
-    dropped = deployment.options.dropped_sources - {at.topic for at in green}
+    dropped = stand.given_up(deployment.options.dropped_sources)
     if dropped:
         conn.execute(
             sa.delete(_served).where(
-                _served.c.processor == move.processor, _served.c.topic.in_(dropped)
+                _served.c.processor == move.processor,
+                _served.c.topic.in_(dropped),
+                _served.c.topic_id.not_in({at.topic_id for at in green}),
             )
         )
     if positions:
@@ -202,7 +204,7 @@ def _record(
             )
         )
     detail: dict[str, object] = {"dropped_sources": sorted(dropped)} if dropped else {}
-    if move.from_version is None:
+    if move.from_version is None or dropped:
         detail |= ahead(conn, move.processor, green)
     conn.execute(
         sa.insert(_history).values(

@@ -6,7 +6,7 @@ import pytest
 from confluent_kafka.admin import NewPartitions
 
 from kappa.errors import NotCaughtUp, TopicRecreated
-from kappa.operations.promote import Persistence, promote
+from kappa.operations.promote import Options, Persistence, plan, promote, rollback
 from tests.faults import Site, wait_until
 from tests.integration.kafka_scenes import admin, producer
 from tests.integration.test_promote import active
@@ -101,7 +101,7 @@ def test_a_partition_added_since_must_be_read_by_both(site: Site) -> None:
     assert active(site.engine, name) == 2
 
 
-def test_a_topic_made_anew_is_no_way_forward(site: Site) -> None:
+def test_a_topic_made_anew_is_no_way_forward_unless_that_is_meant(site: Site) -> None:
     topic, name = open_shop(site)
     publish(site, topic, 6)
     site.replay(name, version=1)
@@ -113,6 +113,33 @@ def test_a_topic_made_anew_is_no_way_forward(site: Site) -> None:
     site.create(topic, 2)
     publish(site, topic, 40)
     site.replay(name, version=2)
-    with pytest.raises(TopicRecreated):
+    with pytest.raises(TopicRecreated) as caught:
         promote(site.settings, {name: 2}, persistence=IMPATIENT)
+    assert active(site.engine, name) == 1
+    assert caught.value.hint.endswith(f"kappa promote {name}@2 --drop-source {topic}")
+    meant = Options(dropped_sources=frozenset({topic}))
+    (planned,) = plan(site.settings, {name: 2}, options=meant)
+    assert planned.refusal is None
+    assert [(at.from_offset, at.to_offset) for at in planned.partitions if at.to_offset] == [
+        (None, 20),
+        (None, 20),
+    ]
+    promote(site.settings, {name: 2}, options=meant, persistence=IMPATIENT)
+    served = site.query(
+        "SELECT s.partition, s.next_offset FROM kappa_served AS s JOIN kappa_offset AS o"
+        " USING (processor, topic, topic_id, partition)"
+        " WHERE s.processor = :p AND o.version = 2",
+        p=name,
+    )
+    assert dict(map(tuple, served)) == site.ends(topic)
+    counted = site.query("SELECT count(*) FROM kappa_served WHERE processor = :p", p=name)
+    assert counted == [(2,)], "nothing is left of the former one"
+    (last,) = site.query(
+        "SELECT detail FROM kappa_history WHERE processor = :p AND to_version = 2", p=name
+    )
+    assert last[0]["dropped_sources"] == [topic]
+    with pytest.raises(TopicRecreated) as caught:
+        rollback(site.settings, (name,), persistence=IMPATIENT)
+    assert caught.value.hint.endswith(f"kappa rollback {name} --drop-source {topic}")
+    rollback(site.settings, (name,), options=meant, persistence=IMPATIENT)
     assert active(site.engine, name) == 1

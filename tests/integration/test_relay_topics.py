@@ -12,6 +12,7 @@ from kappa.tables.engine import set_lock_timeout
 from kappa.tables.outbox import active_version
 from kappa.versions.swap import lock_processor
 from tests.faults import Site, wait_until
+from tests.integration.kafka_scenes import admin
 from tests.integration.relay_scenes import STEPS, Found, Killed, reading, records_in, relaying
 from tests.readings import START_MS, Reading, good
 
@@ -257,6 +258,52 @@ def test_rows_of_a_source_that_is_dropped_leave_and_those_of_the_new_one_begin(s
     by = [(one.row["by"], one.row["part"], one.row["place"]) for one in found if one.row]
     assert sorted(by) == sorted([*((1, *p) for p in first), *((2, *p) for p in second)])
     assert before[-1] not in second
+
+
+def test_of_a_topic_made_anew_all_leaves_before_another_version_takes_over(site: Site) -> None:
+    """The same places are other records in it: the rows that wait would be taken for theirs.
+
+    topic        ── 1 1 1 1 ──┤ deleted
+    created again             ├── 2 2 2 ──────────┤ promote ├── 2 2 2 ──
+    outbox            1 1 1 1 ┄┄ have to leave ┄┄ ┤ empty              2 2 2
+    """
+    topic = site.topic(PARTITIONS)
+    name, output = promoted(site, topic, "exactly_once")
+    first = publish(site, topic, 60)
+    site.replay(name)
+    client = admin(site.kafka)
+    for future in client.delete_topics([topic]).values():
+        future.result(30)
+    wait_until("it is gone", lambda: topic not in client.list_topics(timeout=10).topics)
+    site.create(topic, PARTITIONS)
+    publish(site, topic, 30)
+    declare_second(site, name, output, topic)
+    site.replay(name, version=2)
+    assert {version for *_, version in outbox(site, name)} == {1}
+    dropped = Options(dropped_sources=frozenset({topic}))
+    with pytest.raises(OutputsBehind, match="rows to send of the former topic"):
+        promote(site.settings, {name: 2}, options=dropped)
+    set_aside(site, name, first[-1])
+    with relaying(site.settings, name):
+        wait_until("all that can has left", lambda: len(outbox(site, name)) == 1)
+    promote(site.settings, {name: 2}, options=dropped)
+    assert outbox(site, name) == [(*first[-1], 1)]
+    second = publish(site, topic, 60)
+    site.replay(name, version=2)
+    with relaying(site.settings, name), reading(site, output) as reader:
+        found = reader.wait_for(len(first) - 1 + len(second))
+        wait_until("the outbox is empty", lambda: len(outbox(site, name)) == 1)
+    by = [(one.row["by"], one.row["part"], one.row["place"]) for one in found if one.row]
+    assert sorted(by) == sorted([*((1, *p) for p in first[:-1]), *((2, *p) for p in second)])
+
+
+def set_aside(site: Site, name: str, place: tuple[int, int]) -> None:
+    with site.engine.begin() as connection:
+        connection.exec_driver_sql(
+            "UPDATE kappa_outbox SET failed_at = now(), error = 'refused' WHERE processor = %s"
+            ' AND partition = %s AND "offset" = %s',
+            (name, *place),
+        )
 
 
 def outbox(site: Site, name: str) -> list[tuple[int, int, int]]:

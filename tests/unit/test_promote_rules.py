@@ -69,7 +69,7 @@ def test_a_topic_nobody_reads_any_more_is_dropped_only_if_that_is_meant() -> Non
     green = [at for at in BLUE if at.topic == "a"]
     with pytest.raises(SourceDropped) as caught:
         check_caught_up("revenue", 2, BLUE, green, [])
-    assert caught.value.hint.endswith("--drop-source b")
+    assert caught.value.hint.endswith("kappa promote revenue@2 --drop-source b")
     check_caught_up("revenue", 2, BLUE, green, [], frozenset("b"))
 
 
@@ -81,8 +81,16 @@ def test_the_further_of_blue_and_served_counts() -> None:
 
 
 def test_a_topic_made_anew_is_another_topic() -> None:
+    anew = [at("a", 0, 3, "other")]
+    for blue, served in ((BLUE[:2], []), ([], BLUE[:2])):
+        with pytest.raises(TopicRecreated) as caught:
+            check_caught_up("revenue", 2, blue, anew, served)
+        assert caught.value.hint.endswith("kappa promote revenue@2 --drop-source a")
+        check_caught_up("revenue", 2, blue, anew, served, frozenset("a"))
     with pytest.raises(TopicRecreated):
-        check_caught_up("revenue", 2, [at("a", 0, 10)], [at("a", 0, 99, "other")], [])
+        check_caught_up("revenue", 2, BLUE[1:2], anew, [])  # of a partition that is no more
+    with pytest.raises(NotCaughtUp):
+        check_caught_up("revenue", 3, anew, [at("a", 0, 2, "other")], [], frozenset("a"))
 
 
 def test_the_first_version_has_nobody_to_catch_up_with() -> None:

@@ -31,7 +31,8 @@ def check_history_after(plan: Plan) -> None:
         raise TopicRecreated(
             "the topic was deleted and created again during the replay",
             topic=plan.assembly.topic,
-            hint="replay a new version",
+            hint="replay a new version; where one serves that has read the old topic, promote the"
+            f" new one with --drop-source {plan.assembly.topic}",
         )
     if after.compacted and not plan.assembly.accepts_compacted:
         raise CompactedTopic(
