@@ -158,6 +158,8 @@ def _render_plan(moves: tuple[PlannedMove, ...]) -> None:
             err().print(move.refusal, markup=False)
             if move.hint:
                 err().print(f"hint: {move.hint}", markup=False)
+        for said in move.waits:
+            out().print(f"would wait: {said}", markup=False)
         table(
             ("topic", "partition", "old", "new", "served", "behind"),
             (

@@ -16,7 +16,7 @@ from kappa.versions.lifecycle import State
 from kappa.versions.preflight import Examined
 from kappa.versions.promote import Persistence, Promoted, examine
 from kappa.versions.promote import promote as swap
-from kappa.versions.rollback import former
+from kappa.versions.rollback import back
 
 __all__ = ["Options", "Persistence", "plan", "promote", "rollback"]
 
@@ -79,7 +79,9 @@ class PlannedMove:
 
     Attributes:
         refusal: why it would be refused, and ``hint`` what to do; None where nothing speaks
-            against it. To be behind is no refusal: a promote waits for that to pass.
+            against it.
+        waits: what a promote would wait for, and be refused only if it does not pass in time: to
+            be behind, and readers with old snapshots.
         statements: what would be run for the views.
         dependents: views that select from them, which stay and see the new version.
     """
@@ -91,6 +93,7 @@ class PlannedMove:
     changes: bool
     refusal: str | None
     hint: str | None
+    waits: tuple[str, ...]
     partitions: tuple[PlannedPartition, ...]
     statements: tuple[str, ...]
     dependents: tuple[str, ...]
@@ -157,13 +160,14 @@ def rollback(
     """
     with database(settings) as engine:
         with engine.connect() as connection:
-            chosen = {name: former(connection, name) for name in names}
+            moves = [back(connection, name) for name in names]
         try:
             done = swap(
                 engine,
-                chosen,
+                {move.processor: move.to_version for move in moves},
                 who=timeline.who(),
                 action=Action.ROLLBACK,
+                serving={move.processor: move.from_version for move in moves},
                 options=options,
                 persistence=persistence,
                 listener=on_wait,
@@ -220,6 +224,7 @@ def _planned(one: Examined) -> PlannedMove:
         changes=one.changes,
         refusal=None if refusal is None else str(refusal),
         hint=None if refusal is None else refusal.hint,
+        waits=tuple(str(error) for error in (one.behind, one.held_up) if error is not None),
         partitions=tuple(
             PlannedPartition(
                 topic=lag.topic,

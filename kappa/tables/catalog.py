@@ -80,6 +80,11 @@ def can_select(conn: Connection, role: str, relation: str) -> bool:
     return bool(conn.scalar(_CAN_SELECT, {"role": role, "name": relation}))
 
 
+def may_replace(conn: Connection, relation: str) -> bool:
+    """Whether this session's role owns ``relation``, by itself or as a member of its owner."""
+    return bool(conn.scalar(_MAY_REPLACE, {"name": relation}))
+
+
 _HERE = "relnamespace = current_schema()::regnamespace AND relname = :name"
 
 _RELATION = text(
@@ -124,6 +129,8 @@ _READERS = text(
     " aclexplode(coalesce(relacl, acldefault('r', relowner))) AS acl"
     f" WHERE {_HERE} AND acl.privilege_type = 'SELECT' ORDER BY role"
 )
+
+_MAY_REPLACE = text(f"SELECT pg_has_role(relowner, 'USAGE') FROM pg_class WHERE {_HERE}")
 
 _CAN_SELECT = text(
     "SELECT has_table_privilege(CAST(:role AS name), pg_class.oid, 'SELECT')"

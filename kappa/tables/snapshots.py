@@ -46,7 +46,8 @@ def older(conn: Connection, moment: Moment) -> tuple[Reader, ...]:
     return tuple(Reader(row.pid, row.usename, row.application_name, row.xact_start) for row in rows)
 
 
-# What a role may not know of another's session is NULL: its type, and since when. The oldest
+# What a role may not know of another's session is NULL: its type, and since when. It does know that
+# an autovacuum worker, which may hold a snapshot for hours, is nobody's session. The oldest
 # transaction that runs, anybody's, keeps the xmin of all later snapshots down: so of sessions whose
 # transaction is known to be younger than the moment nothing is asked. backend_xmin has 32 bits.
 # What lies within 2³¹ of the moment is compared with it; the server itself lets nothing be further
@@ -54,7 +55,7 @@ def older(conn: Connection, moment: Moment) -> tuple[Reader, ...]:
 _OLDER = text("""
 SELECT pid, usename, application_name, xact_start FROM pg_stat_activity
 WHERE datname = current_database() AND coalesce(application_name, '') <> 'kappa'
-  AND coalesce(backend_type, 'client backend') = 'client backend'
+  AND coalesce(backend_type, 'client backend') = 'client backend' AND usesysid IS NOT NULL
   AND backend_xmin IS NOT NULL AND (xact_start IS NULL OR xact_start <= :at)
   AND (((:moment - backend_xmin::text::bigint) % 4294967296 + 4294967296) % 4294967296)
       BETWEEN 1 AND 2147483647

@@ -66,8 +66,9 @@ def check_view(
 
     Raises:
         NameTaken: a name belongs to a relation that is not this processor's view.
-        ViewIncompatible: a column would change its name, place or type, a view's owner could
-            not read the table, or a side output that readers know would be gone.
+        ViewIncompatible: a column would change its name, place or type, a view is not kappa's to
+            replace, its owner could not read the table, or a side output that readers know would
+            be gone.
     """
     _without_output(conn, layout, serving, recreate=recreate)
     for view in _views(layout):
@@ -232,6 +233,12 @@ def _find(conn: Connection, name: str, processor: str) -> Relation | None:
         raise NameTaken(
             f"a relation {name!r} exists and is not this processor's view",
             hint="rename it, or give the processor another name",
+        )
+    if not catalog.may_replace(conn, name):
+        raise ViewIncompatible(
+            f"view {name!r} is not kappa's to replace",
+            owner=existing.owner,
+            hint="make kappa's role its owner, or a member of the role that is",
         )
     return existing
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from sqlalchemy import Engine
+from sqlalchemy import Connection, Engine
 from tenacity import Retrying, retry_if_exception_type, stop_after_delay, wait_fixed
 
 from kappa.errors import OldSnapshot
@@ -35,12 +35,19 @@ def outlast(engine: Engine, deadline_s: float, tell: Callable[[str], None]) -> N
 
 def _require_none(engine: Engine, moment: Moment, tell: Callable[[str], None]) -> None:
     with engine.begin() as conn:
-        readers = snapshots.older(conn, moment)
+        error = find(conn, moment)
+    if error is not None:
+        tell(f"session {error.detail['pid']} has a transaction older than the promote")
+        raise error
+
+
+def find(conn: Connection, moment: Moment) -> OldSnapshot | None:
+    """What to say of the oldest snapshot taken before ``moment``; None where there is none."""
+    readers = snapshots.older(conn, moment)
     if not readers:
-        return
+        return None
     first = readers[0]
-    tell(f"session {first.pid} has a transaction older than the promote")
-    raise OldSnapshot(
+    return OldSnapshot(
         "a reader's snapshot is older than the promote, and would see too little",
         pid=first.pid,
         user=first.user,

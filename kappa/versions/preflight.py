@@ -7,14 +7,14 @@ from dataclasses import dataclass
 from sqlalchemy import Connection
 
 from kappa.errors import DiffMissing, IllegalTransition, KappaError, NotCaughtUp
-from kappa.tables import catalog, views
-from kappa.versions import comparisons, records
+from kappa.tables import catalog, snapshots, views
+from kappa.versions import comparisons, old_readers, records
 from kappa.versions.deployment import Move, Options
 from kappa.versions.lifecycle import UNBUILT, State, check_transition
 from kappa.versions.outputs_begun import check_begun
 from kappa.versions.outputs_waiting import check_left
 from kappa.versions.records import VersionRecord
-from kappa.versions.standing import Standing, standing
+from kappa.versions.standing import Standing, check_final, standing
 
 _TAKES_OVER = frozenset({State.READY, State.STANDBY})
 
@@ -51,6 +51,7 @@ class Examined:
         dependents: views that select from the views; they stay, and see the new version.
         refusal: the first thing that speaks against it, other than being behind.
         behind: that it is behind, if it is: a promote waits for that to pass.
+        held_up: that a reader's snapshot is older than now, if one is: a promote outlasts it.
     """
 
     move: Move
@@ -61,6 +62,7 @@ class Examined:
     dependents: tuple[str, ...]
     refusal: KappaError | None
     behind: KappaError | None
+    held_up: KappaError | None = None
 
 
 def examine(conn: Connection, processor: str, version: int, options: Options) -> Examined:
@@ -90,6 +92,7 @@ def examine(conn: Connection, processor: str, version: int, options: Options) ->
         dependents=tuple(one for name in named for one in catalog.dependents(conn, name)),
         refusal=refusal,
         behind=behind,
+        held_up=_held_up(conn, move, options),
     )
 
 
@@ -123,11 +126,18 @@ def _against(
         return error, None
     try:
         stand.check(options.dropped_sources)
+        check_final(conn, record.layout, serving)
     except NotCaughtUp as error:
         return None, error
     except KappaError as error:
         return error, None
     return None, None
+
+
+def _held_up(conn: Connection, move: Move, options: Options) -> KappaError | None:
+    if move.from_version is None or options.ignore_snapshots:
+        return None
+    return old_readers.find(conn, snapshots.now(conn))
 
 
 def _check_state(record: VersionRecord) -> None:

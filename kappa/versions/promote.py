@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from uuid import UUID, uuid4
 
 from sqlalchemy import Engine
@@ -35,7 +35,7 @@ from kappa.versions.old_readers import outlast
 from kappa.versions.outcome import settle
 from kappa.versions.preflight import Examined
 from kappa.versions.standing import read_positions
-from kappa.versions.swap import run
+from kappa.versions.swap import is_done, run
 
 LOCK_TIMEOUT_MS = 50
 """While we wait for the view's lock, new readers queue behind us: for no longer than this."""
@@ -97,12 +97,14 @@ def promote(
     options: Options = _NOTHING_SPECIAL,
     persistence: Persistence = PATIENT,
     deployment_id: UUID | None = None,
+    serving: Mapping[str, int | None] | None = None,
     listener: Callable[[str], None] = lambda said: None,
 ) -> Promoted:
     """Makes these versions, by processor, the ones the views select from: all of them or none.
 
     A view is created at its first promote. A COMMIT without an answer is settled by the history.
-    ``listener`` hears what is waited for, once for each reason.
+    ``serving`` are the versions that must be the ones in service, by processor; whichever is where
+    it is not given. ``listener`` hears what is waited for, once for each reason.
 
     Raises:
         UnknownVersion: it was never built.
@@ -119,6 +121,9 @@ def promote(
     """
     found = examine(engine, versions, options)
     for one in found:
+        if serving is not None:
+            asked = replace(one.move, from_version=serving[one.move.processor])
+            is_done(asked, one.move.from_version)
         if one.refusal is not None:
             raise one.refusal
     deployment = Deployment(

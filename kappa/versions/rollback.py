@@ -8,12 +8,12 @@ from sqlalchemy import Connection
 from kappa.errors import IllegalTransition, UnknownVersion
 from kappa.tables.bookkeeping import history
 from kappa.versions import records
-from kappa.versions.deployment import Action
+from kappa.versions.deployment import Action, Move
 from kappa.versions.lifecycle import State
 
 
-def former(conn: Connection, processor: str) -> int:
-    """The version that served before the one in service did, and still stands by.
+def back(conn: Connection, processor: str) -> Move:
+    """From the version in service to the one that served before it did, and still stands by.
 
     Raises:
         UnknownVersion: nothing of this name serves.
@@ -49,4 +49,4 @@ def former(conn: Connection, processor: str) -> int:
             f"{processor} version {version}, which served before, is {state.value}",
             hint=f"kappa versions list {processor}",
         )
-    return int(version)
+    return Move(processor, owner.active_version, int(version))

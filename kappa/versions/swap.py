@@ -13,12 +13,11 @@ from sqlalchemy.dialects.postgresql import insert
 from kappa.errors import (
     IllegalTransition,
     LockTimeout,
-    NotCaughtUp,
     OffsetsBusy,
     UnknownVersion,
 )
 from kappa.failpoints import reach
-from kappa.tables import bookkeeping, finality, handover, views
+from kappa.tables import bookkeeping, handover, views
 from kappa.tables.engine import set_lock_timeout
 from kappa.tables.layout import Layout
 from kappa.versions import records
@@ -26,7 +25,7 @@ from kappa.versions.deployment import Deployment, Move, Moved
 from kappa.versions.lifecycle import State
 from kappa.versions.outputs_begun import ahead, check_begun
 from kappa.versions.outputs_waiting import check_left
-from kappa.versions.standing import Standing, raise_epochs, standing
+from kappa.versions.standing import Standing, check_final, raise_epochs, standing
 
 _processor = bookkeeping.processor
 _served, _history = bookkeeping.served, bookkeeping.history
@@ -46,7 +45,9 @@ def run(conn: Connection, deployment: Deployment, *, backwards: bool = False) ->
             changed.
     """
     set_lock_timeout(conn, deployment.lock_timeout_ms)
-    moves = [move for move in deployment.moves if not _is_done(conn, move)]
+    moves = [
+        move for move in deployment.moves if not is_done(move, lock_processor(conn, move.processor))
+    ]
     try:
         standings = [standing(conn, move, lock=True) for move in moves]
     except LockTimeout as error:
@@ -58,7 +59,7 @@ def run(conn: Connection, deployment: Deployment, *, backwards: bool = False) ->
     layouts = [_layouts(conn, move) for move in moves]
     for stand, (layout, serving) in zip(standings, layouts, strict=True):
         stand.check(deployment.options.dropped_sources)
-        _check_final(conn, layout, serving)
+        check_final(conn, layout, serving)
         check_begun(conn, stand.move, stand.blue, serving, layout)
         check_left(conn, stand.move, serving, layout, stand.recreated())
     for stand, (layout, serving) in zip(standings, layouts, strict=True):
@@ -68,6 +69,23 @@ def run(conn: Connection, deployment: Deployment, *, backwards: bool = False) ->
     views.move_views(conn, layouts, recreate=deployment.options.recreate, backwards=backwards)
     reach("promote_moved")
     return deployment.moved({stand.move.processor: stand.green for stand in standings})
+
+
+def is_done(move: Move, active: int | None) -> bool:
+    """Whether somebody else has made the version serve, where ``active`` is the one that does.
+
+    Raises:
+        IllegalTransition: another one does than the move begins with.
+    """
+    if active == move.to_version:
+        return True
+    if active != move.from_version:
+        raise IllegalTransition(
+            f"{move.processor} version {active} was promoted meanwhile",
+            expected=move.from_version,
+            hint="look at it, then promote again",
+        )
+    return False
 
 
 def lock_processor(conn: Connection, processor: str) -> int | None:
@@ -89,49 +107,12 @@ def lock_processor(conn: Connection, processor: str) -> int | None:
     return active
 
 
-def _is_done(conn: Connection, move: Move) -> bool:
-    """Locks the processor, and says whether somebody else has made the version serve."""
-    active = lock_processor(conn, move.processor)
-    if active == move.to_version:
-        return True
-    if active != move.from_version:
-        raise IllegalTransition(
-            f"{move.processor} version {active} was promoted meanwhile",
-            expected=move.from_version,
-            hint="look at it, then promote again",
-        )
-    return False
-
-
 def _layouts(conn: Connection, move: Move) -> tuple[Layout, Layout | None]:
     """That of the new version, and of the one in service if there is one."""
     serving = None
     if move.from_version is not None:
         serving = records.require(conn, move.processor, move.from_version).layout
     return records.require(conn, move.processor, move.to_version).layout, serving
-
-
-def _check_final(conn: Connection, layout: Layout, serving: Layout | None) -> None:
-    """Passes unless readers would no longer see windows that they have seen as final.
-
-    Offsets do not say that where windows become final because a partition is silent.
-
-    Raises:
-        NotCaughtUp: the new version is final up to an earlier moment.
-    """
-    if serving is None or not (serving.hides and layout.hides):
-        return
-    before, now = (
-        finality.read(conn, one.processor, one.version).through for one in (serving, layout)
-    )
-    if before is not None and (now is None or now < before):
-        raise NotCaughtUp(
-            f"{layout.processor} version {layout.version} is final up to an earlier time than what"
-            " readers have seen",
-            final_through=now and now.isoformat(),
-            served=before.isoformat(),
-            hint="a partition is silent: 'kappa run' raises it once idle_after has passed",
-        )
 
 
 def _change(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import replace
+from functools import partial
 from threading import Event, Thread
 
 import psycopg
@@ -23,10 +24,10 @@ from kappa.tables import progress, sink, snapshots
 from kappa.tables.finality import Finality
 from kappa.tables.progress import NewPartition
 from kappa.versions.comparisons import Allowance, compare
-from kappa.versions.deployment import Action, Options
+from kappa.versions.deployment import Action, Move, Options
 from kappa.versions.lifecycle import State
 from kappa.versions.promote import Persistence, examine, promote
-from kappa.versions.rollback import former
+from kappa.versions.rollback import back
 from tests.faults import Site
 from tests.integration.tables_scenes import item_rows, items, move_to, ready, revenue
 from tests.integration.test_promote import active, shown, states
@@ -102,12 +103,29 @@ def test_the_history_has_a_row_for_each_and_a_rollback_goes_back(
             {"d": done.deployment_id},
         )
         assert sorted(map(tuple, rows)) == [(name, "promote") for name in sorted(pair)]
-        back = {name: former(conn, name) for name in pair}
-    assert back == dict.fromkeys(pair, 1)
-    promote(engine, back, who="test", action=Action.ROLLBACK)
+        assert [back(conn, name) for name in pair] == [Move(name, 2, 1) for name in pair]
+    promote(engine, dict.fromkeys(pair, 1), who="test", action=Action.ROLLBACK)
     assert [shown(engine, name) for name in pair] == [1, 1]
     with engine.connect() as conn, pytest.raises(IllegalTransition, match="already"):
-        former(conn, pair[0])
+        back(conn, pair[0])
+
+
+def test_a_rollback_goes_back_from_the_version_it_was_asked_for(
+    engine: Engine, pair: tuple[str, str]
+) -> None:
+    """Somebody promotes version 3 after it was decided to go back from 2 to 1."""
+    name = pair[0]
+    promote(engine, {name: 2}, who="test")
+    with engine.connect() as conn:
+        wanted = back(conn, name)
+    ready(engine, items(name, 3), [10])
+    promote(engine, {name: 3}, who="somebody else")
+    go = partial(promote, engine, {name: wanted.to_version}, who="test", action=Action.ROLLBACK)
+    with pytest.raises(IllegalTransition, match="version 3 was promoted meanwhile"):
+        go(serving={name: wanted.from_version})
+    assert active(engine, name) == 3
+    promote(engine, {name: 1}, who="somebody else")
+    assert not go(serving={name: wanted.from_version}).changed, "it is where it was to go"
 
 
 def test_a_plan_says_all_and_changes_nothing(engine: Engine, pair: tuple[str, str]) -> None:
@@ -170,6 +188,12 @@ def test_a_reader_older_than_the_promote_is_waited_for(
         layout = ready(engine, items(pair[0], 3), [10])
         with engine.begin() as conn:
             sink.upsert(conn, layout, item_rows(layout, 1))
+        (plan,) = examine(engine, {pair[0]: 3}, Options())
+        assert plan.refusal is None
+        assert plan.held_up is not None
+        assert plan.held_up.detail["application"] == "a report"
+        (plan,) = examine(engine, {pair[0]: 3}, Options(ignore_snapshots=True))
+        assert plan.held_up is None
         with pytest.raises(OldSnapshot) as caught:
             promote(engine, {pair[0]: 3}, who="test", persistence=IMPATIENT)
         assert caught.value.detail["application"] == "a report"
@@ -229,8 +253,21 @@ def test_a_reader_of_another_role_is_seen_by_an_ordinary_one(
             with engine.connect() as conn:
                 conn.execute(text(f"SET SESSION AUTHORIZATION {mine}"))
                 found = snapshots.older(conn, snapshots.now(conn))
+                # An autovacuum worker, as we see it: of no role, and of a hidden type.
+                conn.execute(
+                    text(
+                        "CREATE TEMP TABLE pg_stat_activity AS SELECT * FROM pg_stat_activity"
+                        " WHERE application_name = 'a report'"
+                    )
+                )
+                conn.execute(text("SET LOCAL search_path = pg_temp, pg_catalog"))
+                alone = snapshots.older(conn, snapshots.now(conn))
+                conn.execute(text("UPDATE pg_stat_activity SET usesysid = NULL, usename = NULL"))
+                vacuum = snapshots.older(conn, snapshots.now(conn))
+                conn.rollback()
                 conn.execute(text("RESET SESSION AUTHORIZATION"))
             assert [one.application for one in found] == ["a report"]
+            assert [len(alone), len(vacuum)] == [1, 0]
     finally:
         with engine.begin() as conn:
             conn.execute(text("DROP TABLE IF EXISTS moves_xid"))
@@ -252,6 +289,9 @@ def test_a_version_that_is_final_less_far_is_behind(engine: Engine, unique: Uniq
                 {"n": name, "v": version, "t": through},
             )
     promote(engine, {name: 1}, who="test")
+    (plan,) = examine(engine, {name: 2}, Options())
+    assert plan.refusal is None
+    assert "final up to an earlier time" in str(plan.behind)
     with pytest.raises(NotCaughtUp, match="final up to an earlier time"):
         promote(engine, {name: 2}, who="test", persistence=IMPATIENT)
     with engine.begin() as conn:

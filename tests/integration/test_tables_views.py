@@ -211,6 +211,29 @@ def test_a_view_that_asks_its_readers_rights_needs_theirs(engine: Engine, unique
         conn.execute(text(f"DROP OWNED BY {role}; DROP ROLE {role}"))
 
 
+def test_a_view_is_only_moved_by_who_may_replace_it(engine: Engine, unique: Unique) -> None:
+    one, two = items(name := unique("whose")), items(name, 2)
+    owner, mine = unique("owner"), unique("mine")
+    with engine.begin() as conn:
+        move(conn, one)
+        build.create(conn, two)
+        conn.execute(text(f"CREATE ROLE {owner}; CREATE ROLE {mine}"))
+        conn.execute(text(f"GRANT CREATE ON SCHEMA public TO {owner}"))
+        conn.execute(text(f"ALTER VIEW {name} OWNER TO {owner}"))
+        conn.execute(text(f'GRANT SELECT ON "{two.table}" TO {owner}, {mine}'))
+        conn.execute(text(f"SET LOCAL ROLE {mine}"))
+        with pytest.raises(ViewIncompatible, match="not kappa's to replace") as caught:
+            views.check_view(conn, two)
+        assert caught.value.detail["owner"] == owner
+        conn.execute(text("RESET ROLE"))
+        conn.execute(text(f"GRANT {owner} TO {mine}"))
+        conn.execute(text(f"SET LOCAL ROLE {mine}"))
+        views.check_view(conn, two)
+        conn.execute(text("RESET ROLE"))
+        for role in (mine, owner):
+            conn.execute(text(f"DROP OWNED BY {role} CASCADE; DROP ROLE {role}"))
+
+
 def test_the_owner_of_a_view_of_final_rows_may_read_what_is_final(
     engine: Engine, unique: Unique
 ) -> None:
