@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
+from datetime import datetime
 from threading import Barrier, Event, Thread
 from uuid import uuid4
 
@@ -19,10 +20,11 @@ from kappa.errors import (
     NotCaughtUp,
 )
 from kappa.tables import progress, sink
-from kappa.tables.engine import connect
+from kappa.tables.engine import connect, set_lock_timeout
 from kappa.tables.progress import Advance
 from kappa.versions.lifecycle import State
 from kappa.versions.promote import Persistence, Promoted, promote
+from tests.faults import beside, wait_until
 from tests.integration.postgres_proxy import CommitProxy
 from tests.integration.tables_scenes import item_rows, items, ready, wait_until_blocked
 from tests.integration.test_promote import active, shown, states
@@ -51,22 +53,61 @@ def reader(engine: Engine, name: str) -> Iterator[Connection]:
         conn.rollback()
 
 
+ATTEMPTS, READERS, READS = 4, 4, 3
+MOST_MS = 1_000
+"""How long others may be kept from the view: many times what one attempt of a promote takes."""
+
+
+class Reading:
+    """A session that reads the view again and again, and gives up where it waits for MOST_MS."""
+
+    def __init__(self, engine: Engine, name: str) -> None:
+        self.reads = 0
+        self.seen: set[int] = set()
+        self.errors: list[KappaError] = []
+        self._engine = engine
+        self._query = text(f"SELECT max(id) FROM {name}")
+
+    def run(self, over: Event) -> None:
+        try:
+            while not over.is_set():
+                with self._engine.begin() as conn:
+                    set_lock_timeout(conn, MOST_MS)
+                    self.seen.add(conn.execute(self._query).scalar_one())
+                self.reads += 1
+        except KappaError as error:
+            self.errors.append(error)
+
+
 def test_an_idle_reader_is_waited_for_and_nobody_else_is_stalled(engine: Engine, name: str) -> None:
     """While the swap is tried again and again, others read the view in between."""
     done: list[Promoted] = []
-    thread = Thread(
-        target=lambda: done.append(
-            promote(engine, {name: 2}, who="test", persistence=Persistence(deadline_s=60))
-        )
-    )
-    with reader(engine, name):
-        thread.start()
-        for _ in range(3):
-            wait_until_blocked(engine)
-            assert shown(engine, name) == 1
-        assert not done
-    thread.join()
-    assert done[0].attempts > 1
+    others = [Reading(engine, name) for _ in range(READERS)]
+    before: list[int] = []
+    attempts: set[datetime] = set()
+
+    def go(_: Event) -> None:
+        done.append(promote(engine, {name: 2}, who="test", persistence=Persistence(deadline_s=60)))
+
+    def have_read() -> bool:
+        if attempt := _attempt(engine):
+            attempts.add(attempt)
+            before[:] = before or [one.reads for one in others]
+        if any(one.errors for one in others):
+            return True
+        read = [one.reads - count for one, count in zip(others, before, strict=False)]
+        return len(attempts) >= ATTEMPTS and min(read) >= READS
+
+    with ExitStack() as promoting:
+        with reader(engine, name), ExitStack() as reading:
+            promoting.enter_context(beside(go))
+            for one in others:
+                reading.enter_context(beside(one.run))
+            wait_until("all read between attempts", have_read, 60, 0.001)
+            assert not done
+        assert [one.errors for one in others] == [[]] * READERS
+        assert all(one.seen == {1} for one in others)
+    assert done[0].attempts >= ATTEMPTS
     assert shown(engine, name) == 2
 
 
@@ -224,6 +265,16 @@ def _error(engine: Engine, name: str) -> KappaError:
     except KappaError as error:
         return error
     raise AssertionError("it was not refused")
+
+
+def _attempt(engine: Engine) -> datetime | None:
+    """When the transaction began that waits to have a view to itself."""
+    waiting = text(
+        "SELECT xact_start FROM pg_stat_activity JOIN pg_locks USING (pid)"
+        " WHERE mode = 'AccessExclusiveLock' AND NOT granted AND datname = current_database()"
+    )
+    with engine.begin() as conn:
+        return conn.scalar(waiting)
 
 
 def _claim_and_step(engine: Engine, name: str) -> Advance:
