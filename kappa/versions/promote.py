@@ -233,12 +233,14 @@ class _Promotion:
             raise
 
     def _may_pass(self, error: BaseException) -> bool:
-        """Whether it is worth trying again after this."""
-        if isinstance(error, KappaError):
-            self._tell(error.message)
+        """Whether it is worth trying again after this, which is told then."""
         if isinstance(error, NotCaughtUp):
-            return self._gains()
-        return isinstance(error, (LockTimeout, Deadlock)) and not self._is_drained_too_long()
+            passes = self._gains()
+        else:
+            passes = isinstance(error, (LockTimeout, Deadlock)) and not self._is_drained_too_long()
+        if passes and isinstance(error, KappaError):
+            self._tell(error.message)
+        return passes
 
     def _gains(self) -> bool:
         """Whether the new versions have read on lately."""

@@ -3,20 +3,21 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from threading import Thread
 
 import pytest
 from sqlalchemy import Engine, text
 
-from kappa.errors import Fenced, IllegalTransition, StillNeeded, UnknownVersion
+from kappa.errors import Fenced, IllegalTransition, KappaError, StillNeeded, UnknownVersion
 from kappa.runtime.worker.claiming import claim
 from kappa.tables import progress
 from kappa.tables.progress import Advance
 from kappa.versions import records
 from kappa.versions.lifecycle import State
-from kappa.versions.promote import promote
+from kappa.versions.promote import Persistence, promote
 from kappa.versions.retire import abort, retire
-from tests.integration.tables_scenes import declare, items, ready, register
-from tests.integration.test_promote import states
+from tests.integration.tables_scenes import declare, items, ready, register, wait_until_blocked
+from tests.integration.test_promote import active, states
 
 Unique = Callable[[str], str]
 
@@ -87,6 +88,72 @@ def test_what_somebody_selects_from_stays(engine: Engine, name: str) -> None:
     assert caught.value.detail["views"] == f"stray_{name}"
     assert states(engine, name)[1] is State.STANDBY
     assert f"{name}__v1" in tables(engine, name)
+
+
+@pytest.mark.parametrize("version", [1, 3])
+def test_retired_between_the_preflight_of_a_promote_and_its_swap(
+    engine: Engine, name: str, version: int
+) -> None:
+    """The promote waits there for an old snapshot, and tells; the retire comes meanwhile."""
+    retired: list[bool] = []
+    old = engine.execution_options(isolation_level="REPEATABLE READ")
+    with old.connect() as reader:
+        reader.execute(text("SET application_name = 'a report'"))
+        reader.execute(text("SELECT count(*) FROM pg_class"))
+        with engine.begin() as writer:
+            writer.execute(text("SELECT pg_current_xact_id()"))
+
+        def meanwhile(said: str) -> None:
+            assert "older than the promote" in said
+            retired.append(retire(engine, name, version, who="ann", force=True).changed)
+            reader.rollback()
+            reader.execute(text("SET application_name = 'kappa'"))
+            reader.commit()
+
+        with pytest.raises(IllegalTransition, match="retired"):
+            promote(engine, {name: version}, who="bob", listener=meanwhile)
+    assert retired == [True]
+    kept = {1: State.STANDBY, 2: State.SERVING, 3: State.READY}
+    assert states(engine, name) == kept | {version: State.RETIRED}
+    assert active(engine, name) == 2
+    with engine.connect() as conn:
+        assert conn.scalar(text(f"SELECT count(*) FROM {name}")) == 0
+        moved = text("SELECT count(*) FROM kappa_history WHERE processor = :n")
+        assert conn.scalar(moved, {"n": name}) == 2
+
+
+def test_a_retire_waits_for_a_swap_that_is_under_way(engine: Engine, name: str) -> None:
+    """The swap has all locks but that of the view. What it promotes is not retired afterwards;
+    another version is.
+    """
+    refused: list[KappaError] = []
+    done: list[bool] = []
+
+    def refuse() -> None:
+        try:
+            retire(engine, name, 3, who="ann")
+        except KappaError as error:
+            refused.append(error)
+
+    patient = Persistence(60_000)
+    threads = [
+        Thread(target=lambda: promote(engine, {name: 3}, who="bob", persistence=patient)),
+        Thread(target=refuse),
+        Thread(target=lambda: done.append(retire(engine, name, 1, who="ann", force=True).changed)),
+    ]
+    with engine.connect() as reader:
+        reader.execute(text(f"SELECT * FROM {name}"))
+        for number, thread in enumerate(threads, start=1):
+            thread.start()
+            wait_until_blocked(engine, sessions=number)
+        assert states(engine, name) == {1: State.STANDBY, 2: State.SERVING, 3: State.READY}
+        reader.rollback()
+    for thread in threads:
+        thread.join()
+    assert [type(error) for error in refused] == [IllegalTransition]
+    assert "is what readers see" in refused[0].message
+    assert done == [True]
+    assert states(engine, name) == {1: State.RETIRED, 2: State.STANDBY, 3: State.SERVING}
 
 
 def test_a_worker_is_fenced_and_cannot_come_back(engine: Engine, name: str) -> None:
