@@ -1,7 +1,8 @@
 """Reads a view of lanes in many threads: ``python -m tests.live.lane_readers JSON``.
 
 Each reader checks what it sees against what it has seen before. At the end of standard input it
-prints how many reads there were, what was wrong, and how long the longest took.
+prints how many reads there were, by the slowest reader too, what was wrong, and how long the
+longest took.
 """
 
 from __future__ import annotations
@@ -91,7 +92,8 @@ def main() -> None:
     seconds = time.monotonic() - began
     for listed in (together.errors, together.backward, together.gaps):
         del listed[MOST_TOLD:]
-    print(json.dumps({**asdict(together), "hertz": together.reads / seconds / len(readers)}))
+    fewest = min(reader.seen.reads for reader in readers)
+    print(json.dumps({**asdict(together), "fewest": fewest, "hertz": fewest / seconds}))
 
 
 if __name__ == "__main__":

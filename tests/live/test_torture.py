@@ -8,6 +8,8 @@ from tests.live.soak import soak_site
 from tests.live.torture import Torture
 
 SWAPS = 6
+READS = 25
+"""By each reader, for each swap: a promote takes a second to start alone."""
 
 
 def test_readers_see_neither_error_nor_gap_nor_the_past(tmp_path: Path) -> None:
@@ -16,5 +18,5 @@ def test_readers_see_neither_error_nor_gap_nor_the_past(tmp_path: Path) -> None:
     assert report.breaks == [], report.render()
     assert report.swaps == SWAPS
     assert report.records > 0
-    assert report.readers["reads"] > 0
+    assert report.readers["fewest"] >= READS * SWAPS, report.render()
     assert report.killed.total() > 0

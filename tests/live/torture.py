@@ -2,7 +2,8 @@
 
 ``python -m tests.live.torture --swaps N`` has two writers, a ``kappa run``, eight readers and N
 swaps, about half of which are killed somewhere on their way and run again. It prints what was done
-and ends with status 1 if a reader saw an error, a gap, or time go back.
+and ends with status 1 if a reader saw an error, a gap, or time go back, or came to read less than
+LEAST_HERTZ times a second; or if a command was refused.
 """
 
 from __future__ import annotations
@@ -10,6 +11,7 @@ from __future__ import annotations
 import argparse
 import json
 import random
+import signal
 import subprocess
 import sys
 import tempfile
@@ -33,6 +35,8 @@ from tests.live.soak import ROOT, soak_site
 READERS = 8
 PER_SECOND = 200
 """Records of each lane."""
+LEAST_HERTZ = 100.0
+"""Of each reader: they pause for 4 ms, and what is lost besides are waits for swaps."""
 SEED = 20_260_101
 KILLED = 0.4
 """Of all swaps, and of all moments between two swaps, how many meet a kill."""
@@ -60,7 +64,7 @@ class Report:
             "drains": self.drains,
             "killed": dict(self.killed) or "none",
             "records": f"{self.records:,}",
-            "reads": f"{self.readers['reads']:,}, {self.readers['hertz']:,.0f} a second each",
+            "reads": f"{self.readers['reads']:,}, {self.readers['hertz']:,.0f} a second at least",
             "longest read": f"{self.readers['longest_s'] * 1000:,.0f} ms",
             "reader errors": len(self.readers["errors"]),
             "backward reads": len(self.readers["backward"]),
@@ -82,8 +86,8 @@ class Torture:
         self.name = ""
         self.report = Report()
 
-    def run(self, swaps: int) -> Report:
-        """The whole of it."""
+    def run(self, swaps: int, least_hertz: float = 0.0) -> Report:
+        """The whole of it. Each reader has to read ``least_hertz`` times a second."""
         self._prepare()
         with ExitStack() as stack:
             log = self._directory / "torture-run.log"
@@ -112,6 +116,10 @@ class Torture:
             self.report.readers = _finished(readers)
             if run.stop() != 0:
                 self.report.breaks.append("kappa run did not end with status 0")
+        if self.report.readers["hertz"] < least_hertz:
+            self.report.breaks.append(
+                f"a reader came to read {self.report.readers['hertz']:.0f} times a second"
+            )
         self._judge(ends)
         return self.report
 
@@ -123,28 +131,37 @@ class Torture:
         self.name = site.processor(PROCESSOR, self._topic, versions=("first", "second"))
         for version in (1, 2):
             site.replay(self.name, version=version)
-        self._site.kappa("promote", self.name, "--version", "1")
+        promoted = self._site.kappa("promote", self.name, "--version", "1")
+        assert promoted.returncode == 0, promoted.stderr
 
     def _swap(self, number: int) -> None:
         """To version 2 by promotes, back by rollbacks; the first time the one, then the other."""
         forward = number % 2 == 0
         command = ["promote", self.name, "--version", "2"] if forward else ["rollback", self.name]
         if self._dice.random() < KILLED:
-            step = self._dice.choice(STEPS)
-            killed = self._site.kappa(*command, "--json", failpoint=step)
-            if killed.returncode == -9:
-                self.report.killed[step] += 1
-        if not forward and self._serving() == 1:  # it was killed after its COMMIT
+            self._command(command, self._dice.choice(STEPS))
+        done_already = not forward and self._serving() == 1  # it was killed after its COMMIT
+        if done_already or self._command(command):
             self.report.swaps += 1
-            return
-        done = self._site.kappa(*command, "--json")
+
+    def _command(self, command: list[str], failpoint: str | None = None) -> bool:
+        """Whether it has done it, and was not killed where it was to be.
+
+        Any refusal is a break: nobody else moves the view, readers keep it for a moment only, and
+        a promote waits longer than a worker takes to be replaced.
+        """
+        done = self._site.kappa(*command, "--json", failpoint=failpoint)
+        if failpoint is not None and done.returncode == -signal.SIGKILL:
+            self.report.killed[failpoint] += 1
+            return False
         if done.returncode != 0:
-            self.report.breaks.append(f"{' '.join(command)}: {done.stderr.strip()}")
-            return
+            at = "" if failpoint is None else f", to be killed at {failpoint}"
+            self.report.breaks.append(f"{' '.join(command)}{at}: {done.stderr.strip()}")
+            return False
         result = json.loads(done.stdout)
-        self.report.swaps += 1
         self.report.attempts += result["attempts"]
         self.report.drains += result["drained"]
+        return True
 
     def _writer(self, lanes: list[int]) -> subprocess.Popen[str]:
         orders = {
@@ -228,7 +245,7 @@ def main() -> int:
     with ExitStack() as stack:
         made = stack.enter_context(tempfile.TemporaryDirectory(prefix="kappa-torture-"))
         site = stack.enter_context(soak_site(Path(made)))
-        report = Torture(site, Path(made)).run(options.swaps)
+        report = Torture(site, Path(made)).run(options.swaps, LEAST_HERTZ)
     print(report.render())
     return 1 if report.breaks else 0
 
