@@ -5,6 +5,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from kappa.tables.digest import digest
+from kappa.versions.lifecycle import State
+from kappa.versions.records import VersionRecord
+from tests.faults import Site
 from tests.live.history import until
 from tests.live.running import Run
 from tests.live.scenes import Scene
@@ -57,6 +60,27 @@ def check_now(scene: Scene) -> None:
     _TABLES[scene.code](scene, [one for one in below if one.reading is not None])
     assert scene.history.samples > 0
     assert scene.history.breaks == []
+
+
+def tables_of(record: VersionRecord) -> list[str]:
+    """Every table the version has, unless it is retired."""
+    layout = record.layout
+    kept = (layout.table, layout.late_table, layout.state_table)
+    return [*filter(None, kept), *map(layout.side_table, layout.sides)]
+
+
+def half_done(site: Site, record: VersionRecord) -> list[str]:
+    """What is wrong with its tables: it has all and no other, or is retired and has none."""
+    there = site.query(
+        "SELECT relname FROM pg_class WHERE relkind = 'r' AND relnamespace ="
+        " current_schema()::regnamespace AND (relname = :name OR starts_with(relname, :prefix))",
+        name=record.layout.table,
+        prefix=f"{record.layout.table}__",
+    )
+    found = {row.relname for row in there}
+    if found == (set() if record.state is State.RETIRED else set(tables_of(record))):
+        return []
+    return [f"version {record.version} is {record.state.value}, and there are {sorted(found)}"]
 
 
 def _come_back(run: Run, kept_bytes: int) -> None:

@@ -14,7 +14,7 @@ def test_one_version_serves_and_nothing_is_half_done(tmp_path: Path) -> None:
     with soak_site(tmp_path) as site:
         report = Chaos(site, tmp_path).run(SECONDS)
     assert report.breaks == [], report.render()
-    for what in ("replay", "promote", "rollback", "retire"):
+    for what in ("replay", "promote", "rollback", "retire", "abort"):
         assert report.done[what] > 0, report.render()
     assert "UnknownProcessor" not in report.refused, report.render()
     assert report.looks > 0
