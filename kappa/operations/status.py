@@ -60,8 +60,8 @@ class VersionStatus:
         watermark_base: the least of its partitions' greatest event times, ms; None before any.
         overrides: guards that were overridden for it, for good.
         final_through: windows that end by then are final; None before any is.
-        corrections: how often a record of a partition that had been silent changed a window
-            that was final.
+        corrections: how often a record of a partition that had been silent, or had none before,
+            changed a window that was final.
         timer_due: when the earliest processing-time timer is due. A timer fires with the next
             record of its partition, so one that is overdue waits for that.
         held_until: when it goes on at the latest, where a comparison or a promote holds it at

@@ -253,7 +253,7 @@ finality = Table(
     ),
 )
 """Up to where a version's windows are final, which only rises, and how many records of partitions
-that had been silent were applied to such windows all the same."""
+that had been silent, or had none before, were applied to such windows all the same."""
 
 history = Table(
     "kappa_history",

@@ -18,8 +18,9 @@ import sqlalchemy as sa
 from sqlalchemy import Connection
 from sqlalchemy.dialects.postgresql import JSONB
 
+from kappa.tables import finality
 from kappa.tables.bookkeeping import dirty_key
-from kappa.tables.finalize import WindowEnd
+from kappa.tables.finalize import Finalize, WindowEnd
 from kappa.tables.layout import Column, Layout
 from kappa.tables.read import read
 from kappa.tables.relations import rows_table
@@ -61,14 +62,14 @@ def mark_final(
     ``after`` None is before all time.
     """
     table = rows_table(layout)
-    shown = next(column for column in layout.view if column.name == "window_end")
-    end = shown.finalize.expression(table)
+    window_end = _window_end(layout)
+    end = window_end.expression(table)
     final = [end <= through]
     if after is not None:
         final.append(end > after)
-        if isinstance(shown.finalize, WindowEnd):  # the key finds them by their start
-            length = timedelta(milliseconds=shown.finalize.size_ms)
-            final.append(table.c[shown.finalize.start] > after - length)
+        if isinstance(window_end, WindowEnd):  # the key finds them by their start
+            length = timedelta(milliseconds=window_end.size_ms)
+            final.append(table.c[window_end.start] > after - length)
     chosen = sa.select(_json_key(layout, table)).where(*final)
     _insert(conn, layout, output, chosen.order_by(end), reached)
 
@@ -139,6 +140,9 @@ def _rows(conn: Connection, layout: Layout, keys: Sequence[str], types: pl.Schem
         _same(table.c[column.name], _typed(value, column), nullable=column.nullable)
         for column in _key_columns(layout)
     ]
+    if layout.hides:  # a session that was final and went on is not shown until it is final again
+        through = finality.through(layout.processor, layout.version)
+        same.append(_window_end(layout).expression(table) <= through)
     shown = [
         column.finalize.expression(table).label(column.name)
         for column in layout.view
@@ -152,6 +156,10 @@ def _rows(conn: Connection, layout: Layout, keys: Sequence[str], types: pl.Schem
         .order_by(given.c.place)
     )
     return read(conn, query, schema)
+
+
+def _window_end(layout: Layout) -> Finalize:
+    return next(column.finalize for column in layout.view if column.name == "window_end")
 
 
 def _key_columns(layout: Layout) -> tuple[Column, ...]:

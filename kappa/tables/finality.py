@@ -1,9 +1,9 @@
 """Up to where a version's windows are final, kept for the view and for people.
 
 A window is final when the watermark of every partition that has records has passed its end by
-the allowed lateness: no record can change it any more. The moment is stored per version and
-only ever rises. A partition that has been silent for long may be left out; a record it then
-brings for a final window is a correction.
+the allowed lateness. The moment is stored per version and only ever rises. A partition without
+records is left out, and one that has been silent for long may be; a record that it then brings
+for a final window is a correction.
 """
 
 from __future__ import annotations
@@ -15,6 +15,7 @@ from datetime import datetime
 import sqlalchemy as sa
 from sqlalchemy import Connection
 
+from kappa.tables import names
 from kappa.tables.bookkeeping import finality
 
 TABLE = finality.name
@@ -75,7 +76,12 @@ def read(conn: Connection, processor: str, version: int) -> Final:
 
 def hold(conn: Connection, processor: str, version: int) -> datetime | None:
     """Keeps the stored moment where it is until COMMIT; None before the first."""
-    row = conn.execute(_stored(processor, version).with_for_update()).first()
+    held = _stored(processor, version).with_for_update()
+    row = conn.execute(held).first()
+    if row is None:  # there is no row to lock, and somebody else may be about to add it
+        lock = sa.func.hashtextextended(f"{names.table_name(processor, version)} final", 0)
+        conn.execute(sa.select(sa.func.pg_advisory_xact_lock(lock)))
+        row = conn.execute(held).first()
     return None if row is None else row.final_through
 
 

@@ -124,7 +124,7 @@ class Driver:
 
     @property
     def final_through(self) -> datetime | None:
-        """Up to when no record can change a window of any partition used; None if there is none."""
+        """Up to when windows are final by the partitions used; None if none is."""
         self.checkpoint()
         reached = self._rehearsal.final_through
         return None if reached is None else moment(reached)

@@ -131,8 +131,8 @@ PLACE = ("_partition", "_offset", "_index")
 
 
 def _as_stored(rows: pl.DataFrame) -> pl.DataFrame:
-    """As a table gives rows back: whole numbers of more than 64 bits as text, no record keys."""
-    rows = rows.drop("@key", strict=False)
+    """As a table gives rows back: its columns alone, numbers of more than 64 bits as text."""
+    rows = rows.select(pl.exclude("^@.*$"))
     wide = [name for name, dtype in rows.schema.items() if dtype == pl.Int128]
     return rows.with_columns(pl.col(wide).cast(pl.String)) if wide else rows
 

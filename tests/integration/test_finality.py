@@ -87,6 +87,10 @@ def minutes(site: Site, name: str) -> dict[int, int]:
     return {round((row[0].timestamp() * 1000 - ZERO_MS) / MINUTE_MS): row[1] for row in rows}
 
 
+def seen(site: Site, name: str) -> list[tuple[str, int]]:
+    return [tuple(row) for row in site.query(f"SELECT sensor, readings FROM {name} ORDER BY 1")]
+
+
 def stood(site: Site, name: str) -> VersionStatus:
     return next(one for one in status(site.settings) if one.processor == name)
 
@@ -125,17 +129,21 @@ def test_the_moment_never_falls_and_content_does_not_depend_on_it(site: Site, to
     shown, hidden = site.processor(UPDATES, topic), site.processor(FINAL, topic)
     for name in (shown, hidden):
         site.replay(name)
+        promote(site.settings, {name: None})
     before = stood(site, hidden).final_through
-    publish(site, topic, (2, at(0.2)))  # this partition now has records, and is behind
+    publish(site, topic, (2, at(0.2)), (2, at(0.3, "s2")), (2, at(1.1)))  # its first, and behind
     for name in (shown, hidden):
         site.replay(name)
     assert stood(site, hidden).final_through == before == moment(1)
+    assert stood(site, hidden).corrections == 2, "minute 1 is not final"
+    assert stood(site, shown).corrections == 0
+    assert seen(site, hidden) == [("s1", 3), ("s2", 1)]
     rows = [
-        site.query(f"SELECT window_start, sensor, readings FROM {name}__v1 ORDER BY 1")
+        site.query(f"SELECT window_start, sensor, readings FROM {name}__v1 ORDER BY 1, 2")
         for name in (shown, hidden)
     ]
     assert rows[0] == rows[1]
-    assert sum(row[2] for row in rows[0]) == 8
+    assert sum(row[2] for row in rows[0]) == 10
 
 
 def test_a_silent_partition_can_be_left_out_and_then_corrects_what_was_final(

@@ -233,6 +233,43 @@ def test_a_final_window_leaves_once_and_only_when_it_is_final(site: Site, window
     assert all(one.row and one.row["readings"] in (1, 2) for one in found)
 
 
+@pytest.mark.parametrize(
+    ("window", "key"), [('Tumbling("1m")', '"code"'), ('Session("30s")', '"sensor"')]
+)
+def test_first_records_of_a_partition_correct_what_has_left(
+    site: Site, window: str, key: str
+) -> None:
+    """Nothing holds back what is final while partition 1 is empty. A session that goes on is not
+    final any more."""
+    topic = site.topic(2)
+    name, output = declared(site, topic, WINDOWS, window=window, key=key, emit="final")
+    here, there = "s1", "s2"  # in partitions of their own
+    serve(site, name)
+
+    def seconds(sensor: str, *offsets: int) -> list[Reading]:
+        return [Reading(sensor, 1, 1.0, START_MS + offset * 1_000) for offset in offsets]
+
+    steps = [
+        seconds(here, 0, 120, 240),
+        seconds(there, 1),
+        seconds(there, 25),
+        seconds(there, *range(50, 330, 25)),
+        [*seconds(here, 600), *seconds(there, 600)],
+    ]
+    with relaying(site.settings, name), reading(site, output) as reader:
+        for step in steps:
+            send(site, topic, step)
+            site.replay(name)
+            wait_until("all is sent", lambda: is_sent(site, name))
+            reader.read(0.2)
+            last = list(reader.last_by_key().values())
+            assert ordered(last) == ordered(view(site, name))
+    assert repeated(reader.found) == []
+    if key == '"sensor"':
+        its = [one.row and one.row["readings"] for one in reader.found if there in (one.key or "")]
+        assert its == [1, 2, None, 14]
+
+
 def test_windows_that_only_the_new_version_knows_to_be_final_leave_when_it_serves(
     site: Site,
 ) -> None:

@@ -133,4 +133,6 @@ def unsettle(frame: pl.DataFrame, partials: Sequence[Partial]) -> pl.DataFrame:
             found[column] = frame[f"{name}__units"].is_not_null()
         elif not partial.internal:
             found[column] = frame[column]
+        elif column not in found:  # counted from one flush to the next
+            found[column] = pl.zeros(len(frame), partial.dtype, eager=True)
     return pl.DataFrame([found[p.column].cast(p.dtype).alias(p.column) for p in partials])

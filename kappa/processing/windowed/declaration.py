@@ -65,11 +65,12 @@ class WindowedAggregate:
             the watermark of the record's partition. A record that belongs to no window that
             is still open goes to the late table.
         aggregates: the result columns.
-        emit: ``"updates"`` shows a row from its first record on, ``"final"`` once no record
-            can change it any more: when every partition that has records has passed it.
+        emit: ``"updates"`` shows a row from its first record on, ``"final"`` once every
+            partition that has records has passed it. Only a partition that had none until then
+            can still change such a row: its records are applied, and counted as corrections.
         idle_after: with ``emit="final"`` on a live stream, how long a partition that has
             nothing to read may hold back the others. A record that it brings later for a
-            row already shown is applied, and counted and marked as a correction. None: such
+            row already shown is a correction, too; rows tell how many they had. None: such
             a partition holds the others back until it has records again.
         max_dead_letters: how many records may fail before it stops.
         publish: where the outputs ``main`` and ``late`` are sent on to; nowhere if left out.
@@ -236,8 +237,10 @@ class BoundWindowedAggregate:
             if isinstance(aggregate, SqlMerged)
             for partial in aggregate.partials(name, self.input_types[name], place)
         ]
+        if self.declaration.emit == "final" and isinstance(self.declaration.window, Aligned):
+            partials.append(corrections.COUNTED)  # sessions are counted by their fold
         if self.declaration.idle_after is not None:
-            partials.append(corrections.PARTIAL)
+            partials.append(corrections.MARK)
         merged = [
             merged_column(name, aggregate, self.input_types[name])
             for name, aggregate in declared.items()

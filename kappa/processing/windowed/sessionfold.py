@@ -24,6 +24,7 @@ from kappa.processing.aggregates.kept import Kept
 from kappa.processing.events import Changes, Events, Outcome
 from kappa.processing.expressions import INSTANT
 from kappa.processing.store import Store
+from kappa.processing.windowed.corrections import APPLIED, ENDED
 from kappa.processing.windowed.grouping import COMPACT_AT_ROWS
 from kappa.processing.windowed.late import late_rows
 from kappa.processing.windowed.lifting import MOST_PARTITIONS, Lifting
@@ -44,6 +45,9 @@ _PLACE = pl.Schema(
         "@offset": pl.Int64(),
     }
 )
+_CHANGE = pl.Schema({APPLIED: pl.Int64(), ENDED: pl.Int64(), "_deleted": pl.Boolean()})
+"""What a flushed row says of its change."""
+
 _WHEN = pl.Schema(
     {
         "window_start": INSTANT,
@@ -115,7 +119,8 @@ class SessionFold:
 
     def flush(self) -> Changes:
         if not self._pending:
-            return Changes(self._rows(self._open.clear().with_columns(_deleted=pl.lit(False))))
+            nothing = [pl.lit(None, dtype).alias(name) for name, dtype in _CHANGE.items()]
+            return Changes(self._rows(self._open.clear().with_columns(nothing)))
         records = pl.concat(self._pending)
         self._pending = []
         placed = self._place(records)
@@ -126,8 +131,8 @@ class SessionFold:
         self._open = kept.filter(self._still_open(kept))
         written = pl.concat(
             [
-                replaced.with_columns(_deleted=pl.lit(True)),
-                changed.select(*columns, _deleted=pl.lit(False)),
+                replaced.select(*columns, APPLIED, ENDED, _deleted=pl.lit(True)),
+                changed.select(*columns, APPLIED, ENDED, _deleted=pl.lit(False)),
             ]
         )
         late = None
@@ -212,11 +217,18 @@ class SessionFold:
                 pl.col("@event_time").max().alias("@last"),
                 pl.col("@offset").min().alias("@founder"),
                 pl.col("@offset").max(),
+                pl.len().cast(pl.Int64).alias(APPLIED),
+                pl.lit(None, pl.Int64).alias(ENDED),
             )
         )
         place = gathered.collect(engine="streaming")
         records = self._kept.of_records(placed.records, ["@session"])
-        touched = placed.open.filter(pl.col("@session").is_in(place["@session"].implode()))
+        touched = placed.open.filter(
+            pl.col("@session").is_in(place["@session"].implode())
+        ).with_columns(
+            pl.lit(0, pl.Int64).alias(APPLIED),
+            (pl.col("@last") + self._session.gap_ms).alias(ENDED),
+        )
         changed = place.join(records, on="@session")
         if len(touched):
             changed = self._joined(pl.concat([changed, touched.select(changed.columns)]))
@@ -227,8 +239,7 @@ class SessionFold:
         )
         was = pl.struct("@first", "@founder")
         moved = touched.join(now, on="@session").filter(was != pl.col("@now"))
-        replaced = moved.with_columns(pl.col("@at").alias("@offset")).select(self._open.columns)
-        return changed, replaced
+        return changed, moved.with_columns(pl.col("@at").alias("@offset"))
 
     def _joined(self, sessions: pl.DataFrame) -> pl.DataFrame:
         """One row per session of rows that are parts of it."""
@@ -236,6 +247,8 @@ class SessionFold:
             pl.col(*self._keys, "@partition").first(),
             pl.col("@first", "@founder").min(),
             pl.col("@last", "@offset").max(),
+            pl.col(APPLIED).sum(),
+            pl.col(ENDED).min(),
         )
         return place.join(self._kept.again(sessions, ["@session"]), on="@session")
 
@@ -246,7 +259,7 @@ class SessionFold:
         return (ends > horizon).fill_null(True)
 
     def _rows(self, sessions: pl.DataFrame) -> pl.DataFrame:
-        """Sessions, with ``_deleted``, in the table's columns."""
+        """Sessions, with what is said of their change, in the table's columns."""
         when = sessions.select(
             *self._keys,
             pl.col("@first").cast(INSTANT).alias("window_start"),
@@ -254,6 +267,8 @@ class SessionFold:
             pl.col("@partition").alias("_partition"),
             pl.col("@founder").alias(FOUNDER),
             pl.col("@offset").alias("_offset"),
+            APPLIED,
+            pl.col(ENDED).cast(INSTANT),
             "_deleted",
         )
         return pl.concat([when, self._kept.stored(sessions)], how="horizontal")

@@ -14,6 +14,7 @@ from kappa.eventtime.windows import Aligned
 from kappa.processing.aggregates.kept import Kept
 from kappa.processing.events import Changes, Events, Outcome
 from kappa.processing.expressions import INSTANT
+from kappa.processing.windowed.corrections import APPLIED
 from kappa.processing.windowed.grouping import Grouping
 from kappa.processing.windowed.late import late_rows
 from kappa.processing.windowed.lifting import Lifted, Lifting
@@ -109,7 +110,8 @@ class WindowFold:
             assert self._window is not None
             merged = self._kept.again(_spread(merged, self._window), [*self._keys, "@window"])
         place = merged.select(*self._keys, *self._when(merged))
-        return pl.concat([place, self._kept.stored(merged)], how="horizontal")
+        applied = merged.select(pl.col(f"^{APPLIED}$"))  # where corrections are counted
+        return pl.concat([place, applied, self._kept.stored(merged)], how="horizontal")
 
     def _when(self, merged: pl.DataFrame) -> list[pl.Series]:
         """The columns that say which window a row is of."""

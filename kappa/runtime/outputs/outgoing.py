@@ -7,11 +7,9 @@ from datetime import datetime
 from functools import lru_cache
 
 import polars as pl
-import sqlalchemy as sa
 from sqlalchemy import Connection
 
 from kappa.processing.events import Changes
-from kappa.processing.windowed.corrections import CORRECTIONS
 from kappa.runtime.outputs.encoder import OutputEncoder, key_texts
 from kappa.tables import dirty_keys, finality, handover, news, outbox
 from kappa.tables.layout import INDEX, Layout, key_of
@@ -64,11 +62,11 @@ class Outgoing:
     def hold_finality(self) -> None:
         """Remembers up to when windows are final, before that is moved."""
         if self._sends_final() and self._is_serving:
-            self._before = _held(self._conn, self._layout)
+            layout = self._layout
+            self._before = finality.hold(self._conn, layout.processor, layout.version)
 
-    def write_final(self, rows: pl.DataFrame) -> None:
-        """Adds the windows that have become final, and of the written ``rows`` those that were
-        and are corrected.
+    def write_final(self, corrections: pl.DataFrame) -> None:
+        """Adds the windows that have become final, and the rows that correct what was.
 
         A version that does not serve adds none that have become final: a promote finds them by
         what both had reached. What it has corrected no other trace tells of.
@@ -80,10 +78,8 @@ class Outgoing:
             now = finality.read(self._conn, layout.processor, layout.version).through
             if now is not None and (self._before is None or self._before < now):
                 dirty_keys.mark_final(self._conn, layout, MAIN, self._before, now, self._reached)
-        if CORRECTIONS in rows.columns and self._is_beyond(frontier):
-            corrected = rows.filter(pl.col(CORRECTIONS) > 0)
-            if len(corrected):
-                dirty_keys.mark(self._conn, layout, MAIN, corrected, self._reached)
+        if len(corrections) and self._is_beyond(frontier):
+            dirty_keys.mark(self._conn, layout, MAIN, corrections, self._reached)
 
     @property
     def _is_serving(self) -> bool:
@@ -107,16 +103,6 @@ class Outgoing:
         layout = self._layout
         frame = _frame(layout, sent, rows, self._topic)
         outbox.insert(self._conn, layout.processor, layout.version, sent.output, frame)
-
-
-def _held(conn: Connection, layout: Layout) -> datetime | None:
-    """Up to when windows are final, kept so until COMMIT."""
-    held = finality.hold(conn, layout.processor, layout.version)
-    if held is None:  # there is no row to lock, and somebody else may be about to add it
-        lock = sa.func.hashtextextended(f"{layout.table} final", 0)
-        conn.execute(sa.select(sa.func.pg_advisory_xact_lock(lock)))
-        held = finality.hold(conn, layout.processor, layout.version)
-    return held
 
 
 def _rows_of(changes: Changes, output: str) -> pl.DataFrame | None:

@@ -12,7 +12,12 @@ from tenacity import retry, retry_if_exception_type, stop_after_attempt, wait_ra
 from kappa.errors import Deadlock
 from kappa.failpoints import reach
 from kappa.processing.events import Changes
-from kappa.processing.windowed.corrections import CORRECTIONS, with_corrections, without_corrections
+from kappa.processing.windowed.corrections import (
+    APPLIED,
+    CORRECTIONS,
+    corrected,
+    with_corrections,
+)
 from kappa.runtime.outputs.outgoing import Outgoing
 from kappa.tables import dead_letters, finality, progress, sink, state
 from kappa.tables.layout import Layout
@@ -87,7 +92,7 @@ def commit(engine: Engine, layout: Layout, checkpoint: Checkpoint) -> Written:
     """
     changes = checkpoint.changes
     processor, version = layout.processor, layout.version
-    corrections = 0
+    corrections = changes.rows.clear()
     with engine.begin() as connection:
         progress.advance(connection, processor, version, checkpoint.advances)
         reach("offsets_written")
@@ -107,18 +112,16 @@ def commit(engine: Engine, layout: Layout, checkpoint: Checkpoint) -> Written:
         reached = {step.partition: step.new_offset for step in steps}
         outgoing = Outgoing(connection, layout, topic, reached, changes)
         outgoing.write()
-        rows = changes.rows
         if checkpoint.building:
-            sink.append(connection, layout, without_corrections(rows))
+            sink.append(connection, layout, changes.rows)
         else:
-            rows, corrections = _marked(connection, layout, changes.rows)
-            sink.upsert(connection, layout, rows, checkpoint.remerge)
+            corrections = _merge(connection, layout, changes.rows, checkpoint.remerge)
         reach("rows_written")
-        _finalize(connection, layout, outgoing, rows, checkpoint.ends)
+        _finalize(connection, layout, outgoing, corrections, checkpoint.ends)
         reach("committing")
     reach("committed")
     rows_written = len(changes.rows) + sum(map(len, changes.sides.values()))
-    return Written(rows_written, corrections)
+    return Written(rows_written, _records(corrections))
 
 
 def pass_silence(
@@ -150,7 +153,7 @@ def _finalize(
     connection: Connection,
     layout: Layout,
     outgoing: Outgoing,
-    rows: pl.DataFrame,
+    corrections: pl.DataFrame,
     ends: LogEnds | None,
 ) -> None:
     """Raises the moment up to which rows are final, and sends out those that became so."""
@@ -166,18 +169,31 @@ def _finalize(
             spans=ends.spans,
             silent=ends.silent,
         )
-    outgoing.write_final(rows)
+    outgoing.write_final(corrections)
 
 
-def _marked(connection: Connection, layout: Layout, rows: pl.DataFrame) -> tuple[pl.DataFrame, int]:
-    """The rows with the corrections among their records counted, in them and for the version."""
-    if CORRECTIONS not in rows.columns:
-        return rows, 0
-    processor, version = layout.processor, layout.version
-    final_through = finality.hold(connection, processor, version)
-    if final_through is None:
-        return without_corrections(rows), 0
-    marked = with_corrections(rows, final_through)
-    corrections = int(marked[CORRECTIONS].sum())
-    finality.correct(connection, processor, version, corrections)
-    return marked, corrections
+def _merge(
+    connection: Connection, layout: Layout, rows: pl.DataFrame, remerge: Remerge | None
+) -> pl.DataFrame:
+    """Merges rows into their keys, and counts the corrections among their records.
+
+    Returns:
+        The rows that readers already saw, or should have seen, with CORRECTIONS.
+    """
+    if rows.is_empty() or APPLIED not in rows.columns or not layout.hides:
+        sink.upsert(connection, layout, rows, remerge)
+        return rows.clear()
+    is_marked = any(column.name == CORRECTIONS for column in layout.columns)
+    if not is_marked:  # other workers wait while the moment is held, so not longer than needed
+        sink.upsert(connection, layout, rows, remerge)
+    final_through = finality.hold(connection, layout.processor, layout.version)
+    rows = with_corrections(rows, final_through)
+    if is_marked:
+        sink.upsert(connection, layout, rows, remerge)
+    corrections = corrected(rows, final_through)
+    finality.correct(connection, layout.processor, layout.version, _records(corrections))
+    return corrections
+
+
+def _records(corrections: pl.DataFrame) -> int:
+    return int(corrections[CORRECTIONS].sum()) if len(corrections) else 0
