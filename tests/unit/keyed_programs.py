@@ -73,10 +73,10 @@ class Interpreter(KeyedProcessor):
         getattr(self, state).clear()
 
     def do_event_timer(self, now: int, ctx: Context, name: str, delta: int) -> None:
-        ctx.set_event_timer(now + self._not_for_ever(name, delta, ctx), name)
+        ctx.set_event_timer(now + delta, name)
 
     def do_processing_timer(self, now: int, ctx: Context, name: str, delta: int) -> None:
-        ctx.set_processing_timer(ctx.processing_time + self._not_for_ever(name, delta, ctx), name)
+        ctx.set_processing_timer(ctx.processing_time + delta, name)
 
     def do_cancel(self, now: int, ctx: Context, name: str) -> None:
         ctx.cancel_event_timer(name)
@@ -113,13 +113,6 @@ class Interpreter(KeyedProcessor):
             self.scores.items(),
         )
         return repr((moment, states))
-
-    @staticmethod
-    def _not_for_ever(name: str, delta: int, ctx: Context) -> int:
-        """Timers that set timers go forward in time, or at one time from name to name."""
-        if ctx.timer is None or (delta == 0 and name > ctx.timer):
-            return delta
-        return max(delta, 2)
 
 
 NAMES = ("", "a", "b")

@@ -54,6 +54,7 @@ class Reference:
         self.letters: list[tuple[int, str, str | None]] = []
         self.max_event_time: int | None = None
         self.processing_time: int | None = None
+        self.fired: dict[tuple[int, str, str], int] = {}
         self._interpreter = deepcopy(interpreter)
         for name in ("value", "fading", "recent", "log", "table", "scores"):
             kind = {"value": _Value, "fading": _Value, "recent": _List, "log": _List}
@@ -68,18 +69,21 @@ class Reference:
             return
         assert record.at is not None
         self.offset = record.offset
-        while (timer := self._next_timer(ranks=(2,), through=self.processing_time)) is not None:
-            self._fire(*timer)
+        self._fire_all(ranks=(2,), through=self.processing_time)
         self.max_event_time = max(record.at, self.max_event_time or record.at)
         event = SimpleNamespace(program=record.program)
         self._call(record.account, record.at, None, lambda ctx: self._on_event(event, ctx))
-        while (timer := self._next_timer(ranks=(0, 1), through=self.watermark)) is not None:
-            self._fire(*timer)
+        self._fire_all(ranks=(0, 1), through=self.watermark)
 
     @property
     def watermark(self) -> int:
         assert self.max_event_time is not None
         return self.max_event_time - OUT_OF_ORDERNESS
+
+    def _fire_all(self, *, ranks: tuple[int, ...], through: int) -> None:
+        while (timer := self._next_timer(ranks=ranks, through=through)) is not None:
+            self._fire(*timer)
+        self.fired.clear()
 
     def _next_timer(
         self, *, ranks: tuple[int, ...], through: int
@@ -98,6 +102,7 @@ class Reference:
             del self.keys[key].states[name]
             return
         time = at if rank == 1 else self.watermark
+        self.fired[rank, key, name] = at
         self._call(key, time, (rank, name, at), lambda ctx: self._interpreter.on_timer(at, ctx))
 
     def _on_event(self, event: Any, ctx: Any) -> None:
@@ -148,8 +153,9 @@ class _State:
         self._reference.at_hand.states[self._name] = value
         ttl = TTLS.get(self._name)
         if ttl is not None:
+            timers = self._reference.at_hand.timers
             until = self._reference.event_time + ttl
-            self._reference.at_hand.timers[0, self._name] = until
+            timers[0, self._name] = max(until, timers.get((0, self._name), until))
 
     def clear(self) -> None:
         self._reference.at_hand.states.pop(self._name, None)
@@ -215,10 +221,15 @@ class _Context:
         self._reference.say(output, said)
 
     def set_event_timer(self, at: int, name: str) -> None:
-        self._timers[1, name] = at
+        self._set(1, name, at)
 
     def set_processing_timer(self, at: int, name: str) -> None:
-        self._timers[2, name] = at
+        self._set(2, name, at)
+
+    def _set(self, rank: int, name: str, at: int) -> None:
+        if at <= self._reference.fired.get((rank, self.key, name), at - 1):
+            raise InvalidValue
+        self._timers[rank, name] = at
 
     def cancel_event_timer(self, name: str) -> None:
         self._timers.pop((1, name), None)

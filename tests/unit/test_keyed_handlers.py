@@ -203,9 +203,38 @@ def test_a_timer_cannot_set_itself_again_for_the_same_time() -> None:
 
     dead = apply(fold_of(Loop(), pl.Schema({**SCHEMA, "at": pl.Int64()})), 7).dead
     assert dead["message"].to_list() == [
-        "the timer '' sets itself again for no later than it fires (at=7)"
+        "the timer '' has fired with this record for no earlier time (at=7, fired_at=7)"
     ]
     assert dead["timer"].to_list() == ["event-time timer '' of 'k' at 7"]
+
+
+@pytest.mark.parametrize("back", [0, 3])
+@pytest.mark.parametrize("kind", ["event", "processing"])
+def test_timers_that_set_each_other_end(kind: str, back: int) -> None:
+    """At every record anew: what fired with the one before is over."""
+    following = {"": ("a", 0), "a": ("b", 0), "b": ("c", -back), "c": ("a", back)}
+
+    class Loop(Doer):
+        source = Source("things", event_time="at")
+
+        def act(self, number: int, ctx: Context) -> None:
+            ctx.emit(said=ctx.timer or "")
+            name, further = following[ctx.timer or ""]
+            getattr(ctx, f"set_{kind}_timer")(number + further, name)
+
+    fold = fold_of(Loop(), pl.Schema({**SCHEMA, "at": pl.Int64()}))
+    letters = [apply(fold, 7, first_offset=offset).dead for offset in range(3)]
+    of_all = fold.flush().rows["said"].to_list()
+    fired = ["a", "b"]  # c is taken back, as it raises
+    assert (
+        of_all
+        == {
+            "event": ["", *fired, "", *fired, "", *fired],
+            "processing": ["", *fired, "", *fired, ""],
+        }[kind]
+    )
+    timers = [letter for dead in letters for letter in dead["timer"]]
+    assert timers == [f"{kind}-time timer 'c' of 'k' at {7 - back}"] * (3 if kind == "event" else 2)
 
 
 def test_an_output_that_is_not_declared_is_refused() -> None:

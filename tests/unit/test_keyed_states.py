@@ -19,6 +19,7 @@ from kappa.processing.keyed.key_codec import KeyCodec
 from kappa.processing.keyed.keys import Key, PartitionKeys
 from kappa.processing.keyed.state import State
 from kappa.processing.keyed.state_types import normalizer, type_text
+from kappa.processing.keyed.timers import EXPIRY
 from kappa.processing.keyed.turn import Turn
 
 
@@ -214,6 +215,19 @@ def test_a_list_takes_all_values_or_none() -> None:
     with pytest.raises(InvalidValue):
         scene.states.items.extend([1, 2, "three"])
     assert scene.states.items.get() == ()
+
+
+def test_a_write_out_of_order_does_not_shorten_a_life() -> None:
+    scene = Scene(items=ListState(int, ttl="1h"))
+    expiry = (EXPIRY, "items")
+    for event_time, until in ((43_200_000, 46_800_000), (37_800_000, 46_800_000)):
+        scene.turn.event_time = event_time
+        scene.states.items.append(1)
+        assert scene.turn.key.timers == {expiry: until}
+    scene.states.items.clear()
+    assert scene.turn.key.timers == {}
+    scene.states.items.append(1)
+    assert scene.turn.key.timers == {expiry: 41_400_000}, "what was cleared counts no more"
 
 
 def test_setting_none_clears_and_an_emptied_map_is_gone() -> None:

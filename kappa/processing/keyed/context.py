@@ -107,7 +107,8 @@ class Context:
         """Has ``on_timer`` called once the partition's watermark reaches ``at_ms``.
 
         Raises:
-            InvalidValue: the time or the name is none, or it would fire for ever.
+            InvalidValue: the time or the name is none; or, in ``on_timer``, the timer has fired
+                with this record for that time or a later one, and might do so for ever.
             DeclarationError: the source has no event time, or the processor no ``on_timer``.
         """
         if not self._has_time:
@@ -119,7 +120,8 @@ class Context:
         the record that brings it there.
 
         Raises:
-            InvalidValue: the time or the name is none, or it would fire for ever.
+            InvalidValue: the time or the name is none; or, in ``on_timer``, the timer has fired
+                with this record for that time or a later one, and might do so for ever.
             DeclarationError: the processor has no ``on_timer``.
         """
         self._set(PROCESSING, at_ms, name)

@@ -20,7 +20,7 @@ from kappa.processing.keyed.context import Context
 from kappa.processing.keyed.failures import Failures, timer_text
 from kappa.processing.keyed.keys import PartitionKeys
 from kappa.processing.keyed.records import Records
-from kappa.processing.keyed.timers import EXPIRY, PROCESSING, TimerQueue
+from kappa.processing.keyed.timers import EXPIRY, TimerQueue
 from kappa.processing.keyed.turn import Turn
 
 
@@ -80,15 +80,14 @@ class Handlers:
             if kind == EXPIRY:
                 key.values[self._places[name]] = None
                 continue
-            turn.key = key
-            turn.event_time = turn.watermark if kind == PROCESSING else at
-            turn.fired = (kind, name, at)
+            turn.fire(key, kind, name, at)
             try:
                 self._on_timer(at, self._context)
             except Exception as error:  # noqa: BLE001 - a handler may raise anything
                 self._failed(error, timer_text(kind, name, key.text, at))
             turn.undo.clear()
-        turn.fired = None
+            turn.spend(through)
+        turn.fired_all()
 
     def _failed(self, error: Exception, timer: str | None) -> None:
         if isinstance(error, MemoryError | DeclarationError):  # it is not the record's doing

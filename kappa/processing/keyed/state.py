@@ -37,7 +37,8 @@ class State:
     """What all kinds of states have.
 
     Attributes:
-        ttl_ms: how long after its last write it is emptied, in event time; None for never.
+        ttl_ms: how long after the latest of its writes it is emptied, in event time; None for
+            never. A write that comes out of order never shortens its life.
     """
 
     _turn: Any = _NoHandler()
@@ -94,9 +95,11 @@ class State:
         return self._turn.key.values[self._place]
 
     def _written(self) -> None:
-        """Its life begins anew."""
+        """Its life begins anew, unless it already lasts longer."""
         if self.ttl_ms is not None:
-            self._turn.set_timer(EXPIRY, self._name, self._turn.event_time + self.ttl_ms)
+            until = self._turn.event_time + self.ttl_ms
+            standing = self._turn.key.timers.get((EXPIRY, self._name), until)
+            self._turn.set_timer(EXPIRY, self._name, max(until, standing))
 
     def _with_ttl(self, text: str) -> str:
         return text if self.ttl_ms is None else f"{text}, ttl {self.ttl_ms} ms"
@@ -107,7 +110,7 @@ class ValueState(State, Generic[T]):
 
     Args:
         kind: the type of the value.
-        ttl: how long after it was last set it is cleared, in event time.
+        ttl: how long after the latest time it was set at it is cleared, in event time.
     """
 
     def __init__(self, kind: type[T], *, ttl: Duration | None = None) -> None:
@@ -147,7 +150,7 @@ class ListState(State, Generic[T]):
 
     Args:
         kind: the type of one value.
-        ttl: how long after the last was added the list is cleared, in event time.
+        ttl: how long after the latest was added the list is cleared, in event time.
     """
 
     def __init__(self, kind: type[T], *, ttl: Duration | None = None) -> None:
@@ -202,7 +205,7 @@ class MapState(State, Generic[K, V]):
     Args:
         key_kind: the type of the map's keys: str, int, bytes, bool or date.
         kind: the type of one value.
-        ttl: how long after the last was put the whole map is cleared, in event time.
+        ttl: how long after the latest was put the whole map is cleared, in event time.
     """
 
     def __init__(self, key_kind: type[K], kind: type[V], *, ttl: Duration | None = None) -> None:

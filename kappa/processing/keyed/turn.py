@@ -7,6 +7,7 @@ from typing import Any
 
 from kappa.errors import InvalidValue
 from kappa.processing.keyed.keys import Key, PartitionKeys
+from kappa.processing.keyed.timers import PROCESSING
 
 BEFORE_ALL = -(1 << 63)
 """Earlier than any time, ms: the watermark before the first record, or without event time."""
@@ -25,6 +26,8 @@ class Turn:
             timer fires before the record.
         processing_time: of the partition, the record at hand included.
         fired: kind, name and time of the timer at hand; None for a record.
+        spent: by key, when each timer by name last fired among those that fall due with the
+            record at hand; of keys that have more of them.
         undo: functions and their arguments that take back, last one first, what the handler did.
     """
 
@@ -35,6 +38,7 @@ class Turn:
         "keys",
         "offset",
         "processing_time",
+        "spent",
         "undo",
         "watermark",
     )
@@ -48,6 +52,7 @@ class Turn:
         self.watermark = BEFORE_ALL
         self.processing_time = BEFORE_ALL
         self.fired: tuple[int, str, int] | None = None
+        self.spent: dict[str, dict[str, int]] = {}
         self.undo: list[tuple[Any, ...]] = []
 
     def replace(self, place: int, value: Any) -> None:
@@ -66,14 +71,10 @@ class Turn:
         """Sets or moves a timer of the key at hand.
 
         Raises:
-            InvalidValue: it would fire again where it has just fired.
+            InvalidValue: it would fire at this record again, and not for a later time.
         """
-        if self.fired is not None and self.fired[:2] == (kind, name) and at <= self.fired[2]:
-            raise InvalidValue(
-                f"the timer {name!r} sets itself again for no later than it fires",
-                at=at,
-                hint="it would fire for ever; add to the time on_timer is given",
-            )
+        if self.fired is not None:
+            self._check_again(self.fired, kind, name, at)
         key = self.key
         timer = (kind, name)
         before = key.timers.get(timer)
@@ -86,6 +87,47 @@ class Turn:
         key.timers[timer] = at
         self.keys.push(at, kind, key.text, name)
         self.keys.mark(key)
+
+    def fire(self, key: Key, kind: int, name: str, at: int) -> None:
+        """A timer is what the handler is called for next."""
+        self.key = key
+        self.event_time = self.watermark if kind == PROCESSING else at
+        self.fired = (kind, name, at)
+
+    def fired_all(self) -> None:
+        """What falls due with the record at hand has fired."""
+        self.fired = None
+        self.spent.clear()
+
+    def spend(self, through: int) -> None:
+        """The timer at hand has fired; those due by ``through``, ms, still will.
+
+        It is forgotten where its key has none of them: only a timer of the key can set it again.
+        """
+        assert self.fired is not None
+        kind, name, at = self.fired
+        text, timers = self.key.text, self.key.timers
+        if timers and any(of == kind and due <= through for (of, _), due in timers.items()):
+            self.spent.setdefault(text, {})[name] = at
+        elif self.spent:
+            self.spent.pop(text, None)
+
+    def _check_again(self, fired: tuple[int, str, int], kind: int, name: str, at: int) -> None:
+        if fired[0] != kind:
+            return
+        last = fired[2] if fired[1] == name else self._last_spent(name)
+        if last is not None and at <= last:
+            raise InvalidValue(
+                f"the timer {name!r} has fired with this record for no earlier time",
+                at=at,
+                fired_at=last,
+                hint="timers that set each other so would fire for ever; add to the time that"
+                " on_timer is given",
+            )
+
+    def _last_spent(self, name: str) -> int | None:
+        of_key = self.spent.get(self.key.text)
+        return None if of_key is None else of_key.get(name)
 
     def cancel_timer(self, kind: int, name: str) -> None:
         """Cancels a timer of the key at hand, if it is set."""
