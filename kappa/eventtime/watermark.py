@@ -20,6 +20,7 @@ class PartitionClock:
     Attributes:
         max_event_time: greatest event time accepted so far, ms; None before the first.
         max_record_time: greatest record timestamp so far, ms; the partition's processing time.
+            For a keyed processor that of records that could be decoded, and of tombstones.
     """
 
     max_event_time: int | None = None

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 import polars as pl
@@ -159,6 +160,22 @@ def test_using_event_time_where_there_is_none_is_no_records_fault(use: str) -> N
 
     with pytest.raises(DeclarationError, match="doer version 1: its source has no event time"):
         apply(fold_of(Timeless()), 1)
+
+
+def test_what_cannot_be_decoded_has_no_processing_time() -> None:
+    """Its place in the batch is not known, so a batch of its own would tell another time."""
+
+    class Teller(Doer):
+        def act(self, number: int, ctx: Context) -> None:
+            ctx.emit(said=str(ctx.processing_time))
+
+    fold = fold_of(Teller())
+    frame = pl.DataFrame(
+        {"account": "k", "amount": 1, "@offset": 0, "@timestamp": 100, "@key": b"k"}
+    ).with_columns(pl.lit(0, pl.Int32).alias("@partition"))
+    outcome = fold.apply(replace(batch(0, frame), max_record_time=999), PartitionClock())
+    assert fold.flush().rows["said"].to_list() == ["100"]
+    assert outcome.clock.max_record_time == 100
 
 
 def test_without_event_time_processing_timers_fire() -> None:

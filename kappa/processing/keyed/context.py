@@ -72,7 +72,10 @@ class Context:
 
     @property
     def processing_time(self) -> int:
-        """The greatest timestamp of the partition's records so far, this one included."""
+        """The greatest timestamp of the partition's records so far, this one included.
+
+        Tombstones and records that were refused count, bytes that cannot be decoded do not.
+        """
         return self._turn.processing_time
 
     @property

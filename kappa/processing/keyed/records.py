@@ -138,7 +138,11 @@ class RecordReader:
 
 
 def _processing_times(events: Events, clock: PartitionClock) -> NDArray[np.int64]:
-    """At each record the greatest timestamp so far, those of tombstones and dead letters too."""
+    """At each record the greatest timestamp so far, those of tombstones and refused records too.
+
+    Of records that could not be decoded only the batch's greatest is known, and not at which
+    record it was reached: counted, it would show how the log was cut where timestamps step back.
+    """
     reached = np.maximum.accumulate(events.frame["@timestamp"].to_numpy())
     if len(events.tombstones):
         gone = np.maximum.accumulate(events.tombstones["@timestamp"].to_numpy())
