@@ -18,7 +18,7 @@ from rich.text import Text
 from kappa import config
 from kappa.cli.output import Json, emit, err, grid, out, plain
 from kappa.cli.watching import watch
-from kappa.operations.status import VersionStatus, status
+from kappa.operations.status import Failure, VersionStatus, status
 
 _COLUMNS = (
     "processor",
@@ -133,8 +133,10 @@ def _notes(versions: tuple[VersionStatus, ...]) -> Iterator[str]:
 def _said(version: VersionStatus) -> Iterator[str]:
     now = datetime.now(UTC)
     if version.failure is not None:
-        since = _duration(max((now - version.failure.at).total_seconds(), 0.0))
-        yield f"last error, {since} ago: {version.failure.error}: {version.failure.message}"
+        yield _last(version.failure)
+    for sent in version.outputs:
+        if sent.failure is not None:
+            yield f"output {sent.output}: {_last(sent.failure)}"
     if version.corrections:
         yield f"windows that were final have been corrected {version.corrections} times"
     if version.timer_due is not None and version.timer_due < now:
@@ -149,6 +151,11 @@ def _said(version: VersionStatus) -> Iterator[str]:
         )
     for override in version.overrides:
         yield f"warning: {override}"
+
+
+def _last(failure: Failure) -> str:
+    since = _duration(max((datetime.now(UTC) - failure.at).total_seconds(), 0.0))
+    return f"last error, {since} ago: {failure.error}: {failure.message}"
 
 
 def _duration(seconds: float | None) -> str | None:

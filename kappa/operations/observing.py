@@ -6,16 +6,17 @@ import time
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from functools import partial
+from typing import Any
 from uuid import UUID
 
 from kappa.errors import KappaError
 from kappa.operations.background import Background
 from kappa.operations.measuring import bottleneck
-from kappa.runtime.live.observer import Observer, Relay, Worker
+from kappa.runtime.live.observer import Observer, Relay, RelayPost, Worker
 from kappa.runtime.live.pulse import Note, Pulse
 from kappa.runtime.relay.sending import Relayed
 from kappa.runtime.worker.job import Report
-from kappa.tables import workers
+from kappa.tables import relays, workers
 from kappa.tables.workers import WorkerRow
 from kappa.telemetry.logs import logger
 
@@ -132,72 +133,129 @@ class Logging:
 
 @dataclass
 class _Seen:
-    """One worker process, as it was last written down."""
+    """One worker process, as it was last written down.
+
+    Attributes:
+        error: what it has met and not got over.
+        gets_on: whether it has got something done since, or nothing is left to do.
+    """
 
     pulse: Pulse = field(default_factory=lambda: Pulse("joining"))
     records: int = 0
     at: float = field(default_factory=time.monotonic)
+    error: KappaError | None = None
+    gets_on: bool = False
+
+    def meet(self, error: KappaError) -> None:
+        self.error, self.gets_on = error, False
+
+    def get_on(self) -> None:
+        self.error, self.gets_on = None, True
 
 
 class Showing:
-    """An observer that writes each worker down for ``kappa status``, every two seconds.
+    """An observer that writes workers and relays down for ``kappa status``, every two seconds.
 
-    What cannot be written is left out: a database that is away is the workers' trouble.
+    An error stays until who met it, or whoever comes after, gets on. What cannot be written is
+    left out: a database that is away is the workers' trouble.
     """
 
     def __init__(self, background: Background) -> None:
         self._background = background
         self._seen: dict[UUID, _Seen] = {}
+        self._sent_at: dict[RelayPost, float] = {}
 
     def started(self, worker: Worker) -> None:
         self._seen[worker.id] = _Seen()
 
     def report(self, worker: Worker, report: Report) -> None:
-        self._seen[worker.id].records += report.records
+        seen = self._seen[worker.id]
+        seen.records += report.records
+        seen.get_on()
 
     def pulse(self, worker: Worker, pulse: Pulse) -> None:
         seen, now = self._seen[worker.id], time.monotonic()
+        if pulse.error is not None:
+            seen.meet(pulse.error)
+        elif not pulse.standing:
+            seen.error = None
+        elif not pulse.is_behind:
+            seen.get_on()
         if now - seen.at < _WRITE_EVERY_S:
             return
         row = WorkerRow(
-            id=worker.id,
-            processor=worker.post.processor,
-            version=worker.post.version,
-            owner=worker.owner,
+            **_signed(worker),
             state=pulse.state,
-            started_at=worker.started_at,
             bottleneck=bottleneck(seen.pulse, pulse),
             records_per_second=round(seen.records / (now - seen.at), 1),
             resident_bytes=pulse.resident_bytes,
-            last_error=None if pulse.error is None else _document(pulse.error),
+            last_error=None if seen.error is None else _document(seen.error),
         )
-        self._seen[worker.id] = _Seen(pulse)
+        seen.pulse, seen.records, seen.at = pulse, 0, now
         self._background.do(partial(workers.report, row=row))
+        if seen.gets_on and pulse.state == "following":
+            post = worker.post
+            self._background.do(
+                partial(workers.recover, processor=post.processor, version=post.version)
+            )
 
     def note(self, worker: Worker, note: Note) -> None:
         """Said in the log."""
 
     def failed(self, worker: Worker, error: KappaError, again_in_s: float) -> None:
-        self.ended(worker)
+        self._seen.pop(worker.id, None)
+        row = WorkerRow(**_signed(worker), state=workers.FAILED, last_error=_document(error))
+        self._background.do(partial(workers.fail, row=row))
 
     def ended(self, worker: Worker) -> None:
         self._seen.pop(worker.id, None)
         self._background.do(partial(workers.remove, worker_id=worker.id))
 
     def relay_started(self, relay: Relay) -> None:
-        """Relays have no row."""
+        """It says soon how it does."""
 
     def relayed(self, relay: Relay, relayed: Relayed) -> None:
-        """Relays have no row."""
+        if relayed.failure is not None:
+            self.relay_failed(relay, relayed.failure, 0.0)
+            return
+        post, now = relay.post, time.monotonic()
+        if now - self._sent_at.get(post, 0.0) >= _WRITE_EVERY_S:
+            self._sent_at[post] = now
+            self._background.do(
+                partial(
+                    relays.recover,
+                    processor=post.processor,
+                    output=post.output,
+                    owner=relay.owner,
+                )
+            )
 
     def relay_failed(self, relay: Relay, error: KappaError, again_in_s: float) -> None:
-        """Relays have no row."""
+        self._background.do(
+            partial(
+                relays.fail,
+                processor=relay.post.processor,
+                output=relay.post.output,
+                owner=relay.owner,
+                error=_document(error),
+            )
+        )
 
     def relay_ended(self, relay: Relay) -> None:
-        """Relays have no row."""
+        self._sent_at.pop(relay.post, None)
 
     def trouble(self, error: KappaError) -> None:
         """Said in the log."""
+
+
+def _signed(worker: Worker) -> dict[str, Any]:
+    return {
+        "id": worker.id,
+        "processor": worker.post.processor,
+        "version": worker.post.version,
+        "owner": worker.owner,
+        "started_at": worker.started_at,
+    }
 
 
 def _document(error: KappaError) -> dict[str, object]:

@@ -7,6 +7,7 @@ from collections import Counter
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from typing import Any
 
 from sqlalchemy import Connection
 
@@ -14,7 +15,7 @@ from kappa.config import Settings, require_kafka
 from kappa.errors import UnknownTopic
 from kappa.log.history import topic_history
 from kappa.operations.database import reading
-from kappa.tables import finality, holds, progress, state, workers
+from kappa.tables import finality, holds, progress, relays, state, workers
 from kappa.tables.progress import PartitionProgress
 from kappa.tables.workers import Seen
 from kappa.versions import records
@@ -24,12 +25,27 @@ from kappa.versions.records import VersionRecord
 
 @dataclass(frozen=True)
 class Failure:
-    """The last error of a worker: its class, what it says, and since when it is the last one."""
+    """An error that is not got over: its class, what it says, and since when it is the last one."""
 
     error: str
     message: str
     hint: str
     at: datetime
+
+
+@dataclass(frozen=True)
+class OutputStatus:
+    """An output that a relay sends, or has sent.
+
+    Attributes:
+        owner: the relay that claimed it last.
+        failure: what keeps it from being sent; None where all is well.
+    """
+
+    output: str
+    owner: str
+    seen_at: datetime
+    failure: Failure | None
 
 
 @dataclass(frozen=True)
@@ -71,7 +87,9 @@ class VersionStatus:
         workers: who follows it now.
         records_per_second: of all its workers.
         bottleneck: what most of its workers wait for; None if nobody waits.
-        failure: the last error of any of its workers.
+        failure: the last error that a worker of it has met, or has ended with, and that the
+            version has not got over since.
+        outputs: those of its processor that relays send, where it serves.
     """
 
     processor: str
@@ -95,6 +113,7 @@ class VersionStatus:
     records_per_second: float
     bottleneck: str | None
     failure: Failure | None
+    outputs: tuple[OutputStatus, ...]
 
 
 @dataclass(frozen=True)
@@ -107,6 +126,8 @@ class _Found:
     timer_due: int | None
     held_until: datetime | None
     workers: tuple[WorkerStatus, ...]
+    failures: tuple[Failure, ...]
+    outputs: tuple[OutputStatus, ...]
 
 
 def status(
@@ -141,13 +162,26 @@ def status(
 
 def _find(connection: Connection, record: VersionRecord) -> _Found:
     name, version = record.processor, record.version
+    here = tuple(_worker(seen) for seen in workers.read(connection, name, version))
     return _Found(
         record=record,
         partitions=progress.read(connection, name, version),
         final=finality.read(connection, name, version),
         timer_due=state.next_processing_timer(connection, record.layout),
         held_until=holds.expiry(connection, name, version),
-        workers=tuple(_worker(seen) for seen in workers.read(connection, name, version)),
+        workers=here,
+        failures=tuple(
+            failure
+            for seen in workers.failures(connection, name, version)
+            if (failure := _failure(seen.row.last_error, seen.last_error_at)) is not None
+        ),
+        outputs=tuple(
+            OutputStatus(
+                row.output, row.owner, row.seen_at, _failure(row.last_error, row.last_error_at)
+            )
+            for row in relays.read(connection, name)
+            if record.layout.publication(row.output) is not None
+        ),
     )
 
 
@@ -192,16 +226,16 @@ def _status(found: _Found, serving: bool, ends: Ends) -> VersionStatus:
         records_per_second=round(sum(w.records_per_second for w in found.workers), 1),
         bottleneck=_bottleneck(found.workers),
         failure=max(
-            (w.failure for w in found.workers if w.failure), key=lambda f: f.at, default=None
+            (*found.failures, *(w.failure for w in found.workers if w.failure)),
+            key=lambda failure: failure.at,
+            default=None,
         ),
+        outputs=found.outputs if serving else (),
     )
 
 
 def _worker(seen: Seen) -> WorkerStatus:
-    row, failure = seen.row, None
-    if row.last_error is not None and seen.last_error_at is not None:
-        said = {name: str(row.last_error.get(name, "")) for name in ("class", "message", "hint")}
-        failure = Failure(said["class"], said["message"], said["hint"], seen.last_error_at)
+    row = seen.row
     return WorkerStatus(
         owner=row.owner,
         state=row.state,
@@ -210,8 +244,15 @@ def _worker(seen: Seen) -> WorkerStatus:
         resident_bytes=row.resident_bytes,
         started_at=row.started_at,
         seen_at=seen.seen_at,
-        failure=failure,
+        failure=_failure(row.last_error, seen.last_error_at),
     )
+
+
+def _failure(error: dict[str, Any] | None, at: datetime | None) -> Failure | None:
+    if error is None or at is None:
+        return None
+    said = {name: str(error.get(name, "")) for name in ("class", "message", "hint")}
+    return Failure(said["class"], said["message"], said["hint"], at)
 
 
 def _bottleneck(found: Sequence[WorkerStatus]) -> str | None:

@@ -32,7 +32,7 @@ from sqlalchemy.dialects.postgresql import JSONB
 
 from kappa.errors import MigrationNeeded
 
-REVISION = "0004"
+REVISION = "0005"
 """The migration that makes the tables as they are described here."""
 
 VERSION_TABLE = "kappa_alembic_version"
@@ -236,10 +236,13 @@ relay = Table(
     Column("owner", Text, nullable=False),
     Column("claimed_at", DateTime(timezone=True), nullable=False, server_default=func.now()),
     Column("seen_at", DateTime(timezone=True), nullable=False, server_default=func.now()),
+    Column("last_error", JSONB),
+    Column("last_error_at", DateTime(timezone=True)),
     ForeignKeyConstraint(["processor"], ["kappa_processor.name"]),
 )
 """Which relay an output is sent by; its epoch fences off the one before. ``seen_at`` is when it
-last said that it is there: others stand by until that is long ago."""
+last said that it is there: others stand by until that is long ago. ``last_error`` is what keeps
+the output from being sent, for people."""
 
 finality = Table(
     "kappa_finality",

@@ -14,7 +14,7 @@ from tenacity import Retrying, retry_if_exception_type, stop_after_delay, wait_r
 from kappa.errors import Deadlock, IllegalTransition, LockTimeout, StillNeeded
 from kappa.failpoints import reach
 from kappa.tables import build, cutover
-from kappa.tables.bookkeeping import dead_letter, dirty_key, outbox
+from kappa.tables.bookkeeping import dead_letter, dirty_key, outbox, worker
 from kappa.tables.engine import set_lock_timeout
 from kappa.versions import records, timeline
 from kappa.versions.lifecycle import UNBUILT, State
@@ -167,8 +167,8 @@ def _drop(engine: Engine, processor: str, version: int, who: str, check: Check) 
 
 
 def _forget(conn: Connection, processor: str, version: int) -> None:
-    """What waits for it is dropped: it would never leave."""
-    for table in (outbox, dirty_key, dead_letter, cutover.hold):
+    """What waits for it is dropped: it would never leave. So are its workers' errors."""
+    for table in (outbox, dirty_key, dead_letter, worker, cutover.hold):
         conn.execute(
             sa.delete(table).where(table.c.processor == processor, table.c.version == version)
         )

@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import pytest
+import sqlalchemy as sa
 
 from kappa.errors import TooManyDeadLetters
+from kappa.operations.status import status
 from kappa.tables import letters
 from kappa.tables.letters import Choice
-from tests.faults import Interrupted, Site
+from tests.faults import Interrupted, Site, wait_until
+from tests.live.running import Run
 from tests.readings import START_MS, Reading, Unsent, good
 
 LIMITED = """
@@ -117,6 +122,29 @@ def test_two_workers_share_one_count(site: Site) -> None:
     name = site.processor(limited("count=10, rate=None"), topic)
     stopped(site, name, 1, workers=2)
     assert open_letters(site, name) == 10
+
+
+def test_a_run_that_ends_at_the_limit_leaves_its_error_in_status(
+    site: Site, tmp_path: Path
+) -> None:
+    topic = site.topic(1)
+    name = site.processor(limited("count=2, rate=None"), topic)
+    site.replay(name)
+    site.publish(topic, [POISON] * 3)
+
+    def failure() -> str | None:
+        (version,) = status(site.settings, [name])
+        return version.failure and version.failure.error
+
+    ended = site.kappa("run", name, "--max-batch", "1")
+    assert (ended.returncode, failure()) == (4, "TooManyDeadLetters"), ended.stderr
+    with site.engine.begin() as connection:
+        assert letters.drop(connection, name, 1, Choice()) == 2
+        old = "UPDATE kappa_worker SET seen_at = now() - interval '1 h' WHERE processor = :p"
+        connection.execute(sa.text(old), {"p": name})
+    assert failure() == "TooManyDeadLetters", "nobody has followed it since"
+    with Run(site.environment, tmp_path / "run.log", name):
+        wait_until("it is followed well", lambda: failure() is None)
 
 
 def test_letters_that_are_dropped_make_room(site: Site, few_among_many: str) -> None:

@@ -26,7 +26,7 @@ def fresh(database: str) -> Iterator[Engine]:
     engine.dispose()
 
 
-ALL = ("0001", "0002", "0003", bookkeeping.REVISION)
+ALL = ("0001", "0002", "0003", "0004", bookkeeping.REVISION)
 
 
 def test_the_migrations_make_what_the_code_describes(engine: Engine) -> None:

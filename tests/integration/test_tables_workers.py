@@ -112,3 +112,44 @@ def test_workers_that_wake_together_do_not_wait_for_each_other(
         workers.report(mine, one)  # the other's row is old, and locked: it is left alone
         workers.report(theirs, other)
     assert [each.row.id for each in seen(engine, row)] == sorted([one.id, other.id])
+
+
+def failed(engine: Engine, row: WorkerRow) -> list[tuple[UUID, object]]:
+    with engine.begin() as conn:
+        found = workers.failures(conn, row.processor, row.version)
+    return [(each.row.id, each.last_error_at) for each in found]
+
+
+def test_an_error_that_ended_a_worker_outlives_it(engine: Engine, row: WorkerRow) -> None:
+    report(engine, row)
+    with engine.begin() as conn:
+        workers.fail(conn, replace(row, last_error=ERROR))
+    assert seen(engine, row) == (), "nobody follows the version"
+    ((_, since),) = failed(engine, row)
+    age(engine, row.id, 3_600)
+    other = replace(row, id=uuid4(), owner="host:2")
+    report(engine, other)  # which removes the rows of workers that are gone
+    assert failed(engine, row) == [(row.id, since)]
+    with engine.begin() as conn:
+        workers.fail(conn, replace(other, last_error={**ERROR, "detail": {"pid": "2"}}))
+    assert failed(engine, row) == [(other.id, since)], "the same one, met again"
+    with engine.begin() as conn:
+        workers.fail(conn, replace(row, last_error={**ERROR, "message": "another"}))
+    ((last, later),) = failed(engine, row)
+    assert (last, later != since) == (row.id, True)
+
+
+def test_an_error_that_ended_a_worker_goes_when_the_version_is_followed_well(
+    engine: Engine, row: WorkerRow
+) -> None:
+    with engine.begin() as conn:
+        workers.fail(conn, replace(row, last_error=ERROR))
+        workers.recover(conn, row.processor, 1)
+    assert len(failed(engine, row)) == 1, "another partition may be followed well meanwhile"
+    age(engine, row.id, 31)
+    with engine.begin() as conn:
+        workers.recover(conn, row.processor, 2)
+    assert len(failed(engine, row)) == 1
+    with engine.begin() as conn:
+        workers.recover(conn, row.processor, 1)
+    assert failed(engine, row) == []

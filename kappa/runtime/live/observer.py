@@ -48,6 +48,11 @@ class Relay:
     post: RelayPost
     pid: int
 
+    @property
+    def owner(self) -> str:
+        """As it signs its claims."""
+        return f"{socket.gethostname()}:{self.pid}"
+
 
 @dataclass(frozen=True)
 class Worker:

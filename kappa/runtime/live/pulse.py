@@ -46,6 +46,11 @@ class Pulse:
     resident_bytes: int = 0
     error: KappaError | None = None
 
+    @property
+    def is_behind(self) -> bool:
+        """Whether something it holds is not read to its end, or may not be."""
+        return any(part.end is None or part.next_offset < part.end for part in self.standing)
+
 
 @dataclass(frozen=True)
 class Note:
