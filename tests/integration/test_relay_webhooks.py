@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import threading
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
@@ -55,9 +55,14 @@ Answer = Callable[[dict[str, Any], int], int]
 
 @dataclass
 class Hook:
-    """An HTTP server and what it was asked."""
+    """An HTTP server and what it was asked.
+
+    Attributes:
+        endless: statuses whose answers end when the client hangs up.
+    """
 
     url: str = ""
+    endless: frozenset[int] = frozenset()
     answer: Answer = lambda body, times: 200
     asked: list[tuple[str, dict[str, Any]]] = field(default_factory=list)
     tokens: set[str | None] = field(default_factory=set)
@@ -87,9 +92,12 @@ def listening() -> Iterator[Hook]:
                 self.connection.close()
                 return
             self.send_response(status)
-            self.send_header("Content-Length", "2")
+            self.send_header("Content-Length", str(2 if status not in hook.endless else 10**12))
             self.end_headers()
             self.wfile.write(b"ok")
+            with suppress(ConnectionError):
+                while status in hook.endless:
+                    self.wfile.write(b"." * 10_000)
 
         def log_message(self, *arguments: object) -> None:
             """Says nothing."""
@@ -205,6 +213,19 @@ def test_what_may_pass_is_tried_again_and_what_does_not_is_set_aside(
         assert outbox.backlog(connection)[name, "alerts"] == (0, 1)
     by_body = {(body["code"], key) for key, body in hook.asked}
     assert len(by_body) == len(set(hook.bodies())), "a repetition has the same key"
+
+
+def test_an_answer_without_end_is_not_read_to_its_end(site: Site, hook: Hook) -> None:
+    hook.endless = frozenset({200, 422})
+    hook.answer = lambda body, times: 422 if body["code"] == 1 else 200
+    name, topic = serve(site, hook)
+    publish(site, name, topic, 3)
+    with relaying(site.settings, name, "alerts") as told:
+        wait_until("all is sent", lambda: sum(one.sent for one in told) == 2)
+        wait_until("what left is dropped", lambda: len(left(site, name)) == 1)
+    assert hook.bodies() == [0, 1, 2]
+    ((_, _, reason),) = left(site, name)
+    assert reason == f"HTTP 422 Unprocessable Entity: ok{'.' * 198}"
 
 
 def test_killed_relays_repeat_rows_that_can_be_told(site: Site, hook: Hook) -> None:

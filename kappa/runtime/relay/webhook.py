@@ -36,6 +36,8 @@ _BATCH_ROWS = 50
 _FIRST_WAIT_S, _LONGEST_WAIT_S = 0.1, 30.0
 _BEGINNING = 200
 """Characters of an answer that are kept with a row that was refused."""
+_MOST_READ = 16 * 1024
+"""Bytes of an answer; the connection is given up where there are more."""
 
 _WORTH_TRYING = frozenset({408, 425, 429})
 """Refusals that pass; any other from 400 to 499 would be the same again."""
@@ -192,7 +194,9 @@ class _Server:
         try:
             self._connection.request("POST", self._path, body, {**self._headers, **headers})
             answer = self._connection.getresponse()
-            said = answer.read()
+            said = answer.read(_MOST_READ)
+            if not answer.isclosed():  # there is more: what comes next would not be an answer
+                self._connection.close()
         except (OSError, HTTPException) as error:
             self._connection.close()
             raise _Undelivered(f"no answer: {type(error).__name__}: {error}") from error
