@@ -24,9 +24,9 @@ from pathlib import Path
 
 import polars as pl
 from kappa import KeyedProcessor, Source
-from kappa.runtime.live import watchdog
+from kappa.runtime.live import standstill
 
-watchdog.REBUILD_AFTER_S, watchdog.END_AFTER_S = {rebuild}, {end}
+standstill.REBUILD_AFTER_S, standstill.END_AFTER_S = {rebuild}, {end}
 
 
 class Slow(KeyedProcessor):
@@ -147,7 +147,11 @@ def test_a_handler_that_never_returns_ends_its_worker_with_a_named_error(
     here.catch_up()
     blocked.touch()
     here.publish()
-    wait_until("its worker ends", lambda: "Stalled" in run.errors())
+    stalled = '"error": "Stalled"'
+    wait_until("its worker ends", lambda: any("again_in_s" in e for e in run.events(stalled)))
+    first, last = run.events(stalled)
+    assert "built anew" in first["event"]
+    assert "again_in_s" in last
     blocked.unlink()
     here.catch_up()
     applied(site, here)

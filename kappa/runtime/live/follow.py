@@ -141,6 +141,7 @@ class _Follower:
                     self._work(assembly, registry, ends, membership, watchdog, held)
                 membership.released(held)
                 if not held.partitions:
+                    watchdog.rest()
                     membership.wait(held, _FIRST_PAUSE_S)
 
     def _assembled(self) -> tuple[TopicRegistry, Assembly]:
@@ -235,6 +236,7 @@ class _Follower:
         watchdog.prepare()
         try:
             while not takes_input(engine, assembly) or stands(engine, assembly.layout, places):
+                watchdog.rest()
                 if stopping() or self._desk.stopping.wait(_DRAINING_LOOK_S):
                     return None
                 watchdog.prepare()

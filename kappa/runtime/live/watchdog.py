@@ -1,8 +1,8 @@
 """Nothing stalls silently: what compares where the log is with where a worker is.
 
 The ends of the log are asked for by a client of its own. When they move and the worker's
-committed positions do not, its clients are built anew; when that does not help, the process
-ends with a named error, and whoever started it starts another.
+committed positions do not, its clients are built anew, and the worker says so; when that does not
+help, the process ends with a named error, and whoever started it starts another.
 """
 
 from __future__ import annotations
@@ -17,17 +17,15 @@ from kappa.log.ends import EndsWatch
 from kappa.log.membership import Membership
 from kappa.processing.source import Source
 from kappa.runtime.live.pulse import Pulse, Standing
+from kappa.runtime.live.standstill import DATABASE_AFTER_S, Remedy, Standstill, Stuck
 from kappa.runtime.processes import Desk, Ended
 from kappa.runtime.worker.spent import Spent
 from kappa.runtime.worker.tenure import Tenure
 
-REBUILD_AFTER_S = 15.0
-"""Without progress, while there is something to read, before clients are built anew."""
-END_AFTER_S = 45.0
-"""Without progress before the process ends."""
-DATABASE_AFTER_S = 90.0
-"""The same while a commit is under way: a database that is paused can come back with it."""
 EXIT_STATUS = 70
+
+_ENDS = "the log goes on and this worker does not"
+_REBUILDS = f"{_ENDS}: its clients are built anew"
 
 
 class Watchdog:
@@ -47,17 +45,26 @@ class Watchdog:
         self._tenure: Tenure | None = None
         self._preparing_since: float | None = None
         self._error: KappaError | None = None
-        self._moved_at: dict[int, tuple[int, float]] = {}
+        self._stalled: Stalled | None = None
+        self._standstill = Standstill()
+        self._clients_since = 0.0
         self._memory = psutil.Process()
 
     def prepare(self) -> None:
         """A tenure is about to begin: the servers are asked what there is."""
         self._preparing_since = time.monotonic()
+        self.wants_new_client = False
+
+    def rest(self) -> None:
+        """There is nothing to do for now: standing still is what the worker is to do."""
+        self._preparing_since = None
+        self._gets_on()
 
     def watch(self, tenure: Tenure | None) -> None:
         """A tenure has begun, or (None) the last one is over."""
         self._tenure, self._preparing_since = tenure, None
         if tenure is not None:
+            self._clients_since = time.monotonic()
             self.wants_new_client = False
             self._error = None
 
@@ -70,10 +77,11 @@ class Watchdog:
         tenure = self._tenure
         self._send(tenure)
         if tenure is None:
-            self._moved_at.clear()
+            if self._error is not None:
+                self._gets_on()  # a fault is known, shown, and tried again
             since = self._preparing_since
             if since is not None and time.monotonic() - since > DATABASE_AFTER_S:
-                self._end(time.monotonic() - since, None, None)
+                self._end(self._error_of(time.monotonic() - since, None, None))
         else:
             self._membership.advise(tenure.committed)
             self._judge(tenure)
@@ -89,12 +97,12 @@ class Watchdog:
                 commit_s=spent.commit_s,
                 buffered_bytes=0 if tenure is None else tenure.buffered_bytes,
                 resident_bytes=self._memory.memory_info().rss,
-                error=self._error or self._ends.latest.error,
+                error=self._error or self._ends.latest.error or self._stalled,
             )
         )
 
     def _state(self, tenure: Tenure | None) -> str:
-        if self._error is not None or self._ends.latest.error is not None:
+        if self._error or self._ends.latest.error or self._stalled:
             return "waiting"
         if tenure is not None:
             return "following"
@@ -118,32 +126,39 @@ class Watchdog:
         return None if max_event_time is None else max_event_time - self._source.out_of_orderness_ms
 
     def _judge(self, tenure: Tenure) -> None:
-        """How long the partition that waits longest has had something to read and not moved."""
-        now = time.monotonic()
-        ends = self._ends.latest.by_partition
-        held = {run.place.partition for run in tenure.runs if run.finished}
-        waits: list[tuple[float, int]] = []
-        # What went to others and comes back has not stood still meanwhile.
-        self._moved_at = {n: at for n, at in self._moved_at.items() if n in tenure.committed}
-        for number, position in list(tenure.committed.items()):
-            stood, since = self._moved_at.get(number, (position, now))
-            # A fault is known, shown, and tried again; a hold is over by itself.
-            waited_out = self._error is not None or number in held
-            if stood != position or ends.get(number, 0) <= position or waited_out:
-                since = now
-            self._moved_at[number] = (position, since)
-            waits.append((now - since, number))
-        longest, number = max(waits, default=(0.0, -1))
-        in_database = self.spent.waits_for == "database"
-        if longest > (DATABASE_AFTER_S if in_database else END_AFTER_S):
-            self._end(longest, number, tenure)
-        elif longest > REBUILD_AFTER_S:
-            self.wants_new_client = True
+        if self._error is not None:
+            self._gets_on()
+            return
+        stuck = self._standstill.look(
+            time.monotonic(),
+            self._clients_since,
+            dict(tenure.committed),
+            self._ends.latest.by_partition,
+            # A hold is over by itself.
+            excused={run.place.partition for run in tenure.runs if run.finished},
+            in_database=self.spent.waits_for == "database",
+        )
+        self._act(tenure, stuck)
 
-    def _end(self, seconds: float, number: int | None, tenure: Tenure | None) -> None:
+    def _act(self, tenure: Tenure, stuck: Stuck | None) -> None:
+        if stuck is None:
+            self._stalled = None
+        elif stuck.remedy is Remedy.END:
+            self._end(self._error_of(stuck.seconds, stuck.partition, tenure))
+        elif stuck.remedy is Remedy.REBUILD:
+            self.wants_new_client = True
+            self._stalled = self._error_of(stuck.seconds, stuck.partition, tenure, _REBUILDS)
+
+    def _gets_on(self) -> None:
+        """Whatever stands still from now on has only begun to."""
+        self._standstill, self._stalled = Standstill(), None
+
+    def _error_of(
+        self, seconds: float, number: int | None, tenure: Tenure | None, message: str = _ENDS
+    ) -> Stalled:
         waits_for = "the servers' first answer" if tenure is None else self.spent.waits_for
-        error = Stalled(
-            "the log goes on and this worker does not",
+        return Stalled(
+            message,
             topic=self._source.topic,
             partition=number,
             offset=None if tenure is None else tenure.committed.get(number or 0),
@@ -152,5 +167,7 @@ class Watchdog:
             waits_for=waits_for or "its own processing",
             hint="a handler that never returns, or a connection that hangs: see its log",
         )
+
+    def _end(self, error: Stalled) -> None:
         self._desk.send(Ended(error))
         os._exit(EXIT_STATUS)
