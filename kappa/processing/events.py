@@ -101,6 +101,10 @@ class Fold(Protocol):
         """Whether it needs ``@key``."""
 
     @property
+    def one_by_one(self) -> bool:
+        """Whether it calls a handler for each record, which may take as long as it likes."""
+
+    @property
     def full(self) -> bool:
         """Whether memory asks for a flush before more batches."""
 

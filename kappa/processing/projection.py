@@ -178,6 +178,8 @@ class ProjectionFold:
     Rows that are sent on as they come have their record's key, ``@key``.
     """
 
+    one_by_one = False
+
     def __init__(self, bound: BoundProjection, storable: Storable) -> None:
         declared = bound.declaration
         self._bound = bound

@@ -29,6 +29,7 @@ class KeyedFold:
     """
 
     reads_keys = True
+    one_by_one = True
 
     def __init__(
         self,

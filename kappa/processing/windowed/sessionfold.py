@@ -71,6 +71,8 @@ class _Placed:
 class SessionFold:
     """Folds batches of any partition into sessions per key."""
 
+    one_by_one = False
+
     def __init__(
         self,
         lifting: Lifting,

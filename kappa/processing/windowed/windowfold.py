@@ -28,6 +28,8 @@ class WindowFold:
     ``window`` None puts all of time into one window that never closes and has no columns.
     """
 
+    one_by_one = False
+
     def __init__(
         self,
         lifting: Lifting,

@@ -104,7 +104,7 @@ class Tenure:
         self._since = 0
         self._bytes = 0
         self._first: float | None = None
-        self._stride = Stride()
+        self._stride = Stride(one_by_one=fold.one_by_one)
         self._looked_at = time.monotonic()
         self._knew_ends = False
         self._committing: Future[bool] | None = None
@@ -202,6 +202,7 @@ class Tenure:
             self._since >= rhythm.batch_size
             or self._bytes >= rhythm.batch_bytes
             or self._fold.full
+            or (self._since > 0 and self._stride.has_grown)
             or (self._first is not None and time.monotonic() - self._first >= rhythm.delay_s)
         )
 
