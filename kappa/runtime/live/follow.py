@@ -9,7 +9,8 @@ from __future__ import annotations
 
 import os
 import socket
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Collection, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from functools import partial
 
@@ -36,7 +37,8 @@ from kappa.runtime.processes import Desk
 from kappa.runtime.worker.checkpoint import LogEnds
 from kappa.runtime.worker.holding import stands
 from kappa.runtime.worker.job import Report, Rhythm
-from kappa.runtime.worker.tenure import Terms
+from kappa.runtime.worker.steps import run_in_steps
+from kappa.runtime.worker.tenure import Tenure, Terms
 from kappa.runtime.worker.worker import taken_over
 from kappa.tables.engine import connect
 from kappa.tables.finality import Partition
@@ -196,30 +198,45 @@ class _Follower:
             if found is None:
                 return
             terms = self._terms(assembly, ends, found, watchdog)
-            with taken_over(
-                self._task.settings,
-                assembly,
-                registry,
-                terms,
-                places,
-                self._task.owner,
-                partial(self._committed, watchdog),
-                watchdog.spent,
-            ) as tenure:
-                watchdog.watch(tenure)
-                self._pause_s = _FIRST_PAUSE_S
-                tenure.run(stopping)
+            begin = partial(self._tenure, assembly, registry, watchdog, places)
+            run_in_steps(begin, terms, stopping)
         except Fenced as error:
             membership.released(held)
-            watchdog.watch(None)
             self._fenced(error, membership, held)
         except PASSING as error:
             membership.released(held)
-            watchdog.watch(None)
             watchdog.told(error)
             self._rest()
         finally:
             watchdog.watch(None)
+
+    @contextmanager
+    def _tenure(
+        self,
+        assembly: Assembly,
+        registry: TopicRegistry,
+        watchdog: Watchdog,
+        places: Mapping[Partition, int | None],
+        terms: Terms,
+    ) -> Iterator[Tenure]:
+        """Claims the places for a tenure that the watchdog watches."""
+        watchdog.prepare()
+        with taken_over(
+            self._task.settings,
+            assembly,
+            registry,
+            terms,
+            places,
+            self._task.owner,
+            partial(self._committed, watchdog),
+            watchdog.spent,
+        ) as tenure:
+            watchdog.watch(tenure)
+            self._pause_s = _FIRST_PAUSE_S
+            try:
+                yield tenure
+            finally:
+                watchdog.watch(None)
 
     def _positions(
         self,

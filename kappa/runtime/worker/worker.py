@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from contextlib import ExitStack, contextmanager
+from contextlib import AbstractContextManager, ExitStack, contextmanager
 from dataclasses import replace
 
 import polars as pl
@@ -24,6 +24,7 @@ from kappa.runtime.worker.job import Job
 from kappa.runtime.worker.letters import StoredLetters
 from kappa.runtime.worker.partition import PartitionRun
 from kappa.runtime.worker.spent import Spent
+from kappa.runtime.worker.steps import run_in_steps
 from kappa.runtime.worker.store import PostgresStore
 from kappa.runtime.worker.tenure import Listener, Tenure, Terms
 from kappa.tables.engine import connect
@@ -88,14 +89,16 @@ def _work(
 
     Raises:
         Fenced: somebody else claimed a partition.
+        TooManyDeadLetters: the next record is, or brings, one too many.
     """
     committed = dict.fromkeys(targets, 0)
+
+    def begin(terms: Terms) -> AbstractContextManager[Tenure]:
+        return taken_over(job.settings, assembly, registry, terms, targets, job.owner, listener)
+
     try:
-        with taken_over(
-            job.settings, assembly, registry, terms, targets, job.owner, listener
-        ) as tenure:
-            tenure.run(lambda: False)
-            return {place: tenure.committed[place[1]] for place in targets}
+        reached = run_in_steps(begin, terms, lambda: False)
+        return {place: reached[place[1]] for place in targets}
     except Fenced as error:
         # A hold raises epochs and leaves the owner: what was not committed is read again.
         if error.detail.get("owner_now") != job.owner:
