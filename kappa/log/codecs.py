@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import cramjam
-from aiokafka.codec import gzip_decode, snappy_decode
+from aiokafka.codec import snappy_decode
 
-from kappa.log.inflation import GZIP, LZ4, NONE, SNAPPY, ZSTD
+from kappa.log.inflation import GZIP, LZ4, NONE, SNAPPY, ZSTD, gunzipped
 
 
 def inflated(codec: int, payload: memoryview) -> memoryview:
@@ -13,7 +13,7 @@ def inflated(codec: int, payload: memoryview) -> memoryview:
 
     Raises:
         ValueError: there is no such codec.
-        cramjam.DecompressionError, OSError, EOFError, IndexError, struct.error, zlib.error: the
+        cramjam.DecompressionError, EOFError, IndexError, struct.error, zlib.error: the
             payload is not of this codec.
     """
     if codec == NONE:
@@ -23,7 +23,7 @@ def inflated(codec: int, payload: memoryview) -> memoryview:
     if codec == ZSTD:
         return memoryview(cramjam.zstd.decompress(payload))
     if codec == GZIP:
-        return memoryview(gzip_decode(payload))
+        return memoryview(b"".join(gunzipped(payload)))
     if codec == SNAPPY:
         return memoryview(snappy_decode(bytes(payload)))
     raise ValueError(f"unknown codec {codec}")

@@ -3,7 +3,7 @@
 Two kilobytes of zstd can hold 64 MiB. A reader that must keep to a memory limit has to know
 before it inflates. Every codec's framing bounds its output:
 
-    gzip     at most 1032 times the input; the trailer holds the size modulo 2**32
+    gzip     at most 1032 times the input; a member's trailer holds its size modulo 2**32
     snappy   the size leads each block
     lz4      every block is at most the size the frame header names
     zstd     every block is at most 128 KiB, raw and run-length blocks name their size
@@ -11,12 +11,15 @@ before it inflates. Every codec's framing bounds its output:
 
 from __future__ import annotations
 
+import re
 import struct
 import zlib
+from collections.abc import Iterator
 
 NONE, GZIP, SNAPPY, LZ4, ZSTD = range(5)
 
 _GZIP_RATIO = 1032
+_GZIP_MEMBER = re.compile(rb"\x1f\x8b\x08")
 _LZ4_RATIO = 255
 _XERIAL = b"\x82SNAPPY\x00"
 _XERIAL_HEADER = 16
@@ -27,6 +30,8 @@ _ZSTD_BLOCK_BYTES = 128 * 1024
 _ZSTD_CONTENT_SIZE_BYTES = (0, 2, 4, 8)
 _ZSTD_DICTIONARY_BYTES = (0, 1, 2, 4)
 _CHUNK = 1 << 20
+_SLICE = 1 << 16
+"""Of what is left zlib makes a copy for every member and every chunk."""
 
 
 def inflated_bound(codec: int, payload: memoryview, limit: int) -> int:
@@ -46,25 +51,47 @@ def inflated_bound(codec: int, payload: memoryview, limit: int) -> int:
             return min(_lz4(payload), _LZ4_RATIO * size)
         if codec == ZSTD:
             return _zstd(payload)
-    except (IndexError, KeyError, struct.error, zlib.error):
+    except (IndexError, KeyError, struct.error):
         return size
     return size
 
 
-def _gzip(payload: memoryview, limit: int) -> int:
-    if len(payload) * _GZIP_RATIO <= limit:
-        (size,) = struct.unpack_from("<I", payload, len(payload) - 4)
-        return min(int(size), limit)
-    total = 0
+def gunzipped(payload: memoryview) -> Iterator[bytes]:
+    """What the members of a gzip payload hold, all in turn, at most a MiB at a time.
+
+    Raises:
+        zlib.error: what is there, or what follows a member, is none.
+        EOFError: the last one is cut short.
+    """
     inflater = zlib.decompressobj(wbits=31)
-    rest: bytes | memoryview = payload
-    while not inflater.eof and total <= limit:
-        piece = inflater.decompress(rest, _CHUNK)
-        if not piece and not inflater.unconsumed_tail:
-            break
-        total += len(piece)
-        rest = inflater.unconsumed_tail
-    return total
+    for start in range(0, len(payload), _SLICE):
+        rest: bytes | memoryview = payload[start : start + _SLICE]
+        pending = False
+        while rest or pending:
+            if inflater.eof:
+                inflater = zlib.decompressobj(wbits=31)
+            piece = inflater.decompress(rest, _CHUNK)
+            yield piece
+            pending = len(piece) == _CHUNK and not inflater.eof
+            rest = inflater.unconsumed_tail or inflater.unused_data
+    if payload and not inflater.eof:
+        raise EOFError("a gzip member is cut short")
+
+
+def _gzip(payload: memoryview, limit: int) -> int:
+    size = len(payload)
+    if size * _GZIP_RATIO <= limit and not _GZIP_MEMBER.search(payload, 1):
+        (told,) = struct.unpack_from("<I", payload, size - 4)
+        return min(int(told), limit)
+    total = 0
+    try:
+        for piece in gunzipped(payload):
+            total += len(piece)
+            if total > limit:
+                break
+    except (zlib.error, EOFError):
+        pass  # the decompressor meets it as well, with as much before it
+    return max(total, size)
 
 
 def _snappy(payload: memoryview) -> int:

@@ -84,11 +84,31 @@ def take_apart(
     alone = _OneByOne(partition, with_keys)
     for block in _blocks(batches):
         try:
-            payloads = [Payload(inflated(each.codec, each.payload), each.count) for each in block]
+            payloads = [_payload(each, partition) for each in block]
         except _UNREADABLE:
             yield alone.read(block, [batch.data for batch in block])
         else:
             yield from _split(block, payloads, alone)
+
+
+def _payload(batch: StoredBatch, partition: TopicPartition) -> Payload:
+    """What the batch holds.
+
+    Gzip is refused here, before aiokafka's more lenient reader: zeros after the last member
+    would hide from ``inflated_bound`` how large it becomes.
+    """
+    try:
+        return Payload(inflated(batch.codec, batch.payload), batch.count)
+    except (zlib.error, EOFError) as error:
+        raise corrupt(str(error), **_where(batch, partition)) from error
+
+
+def _where(batch: StoredBatch, partition: TopicPartition) -> dict[str, object]:
+    return {
+        "topic": partition.topic,
+        "partition": partition.partition,
+        "offset": batch.base_offset,
+    }
 
 
 def _split(
@@ -177,11 +197,7 @@ class _OneByOne:
         copies: dict[int, bytes | None] = {}
         for batch, each in zip(batches, data, strict=True):
             before = len(values)
-            where = {
-                "topic": self._partition.topic,
-                "partition": self._partition.partition,
-                "offset": batch.base_offset,
-            }
+            where = _where(batch, self._partition)
             try:
                 self._take(batch, DefaultRecordBatch(each), offsets, stamps, keys, values)
                 if each[ATTRIBUTES_AT] & CODEC or _COPY in bytes(each):

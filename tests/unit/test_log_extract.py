@@ -112,6 +112,8 @@ def test_pieces_cover_the_gaps_between_them() -> None:
     ("codec", "payload"),
     [
         (1, gzip.compress(b"\0" * 3_000_000)),
+        (1, gzip.compress(b"\0" * 3_000_000) + gzip.compress(b"")),
+        (1, gzip.compress(b"") + gzip.compress(b"\0" * 3_000_000)),
         (2, bytes(cramjam.snappy.compress_raw(b"\0" * 3_000_000))),
         (3, bytes(cramjam.lz4.compress(b"\0" * 3_000_000))),
         (4, bytes(cramjam.zstd.compress(b"\0" * 3_000_000))),
@@ -137,6 +139,16 @@ def test_a_payload_cut_short_is_corrupt(codec: int) -> None:
     whole = batch(7, [b"abc" * 100] * 50, codec=codec)
     with pytest.raises(LogError):
         taken(repacked(whole, codec, whole[_HEADER:-9]), 7)
+
+
+def test_gzip_members_one_after_the_other_are_read_and_zeros_after_them_refused() -> None:
+    plain = batch(7, [b"abc" * 100] * 50)
+    half = len(plain) // 2
+    members = gzip.compress(plain[_HEADER:half]) + gzip.compress(plain[half:])
+    (piece,) = taken(repacked(plain, 1, members), 7)
+    assert list(piece.values) == [b"abc" * 100] * 50
+    with pytest.raises(CorruptBatch):
+        taken(repacked(plain, 1, members + bytes(8)), 7)
 
 
 def test_fewer_records_than_the_header_says_are_corrupt() -> None:

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import gzip
 import random
+import zlib
 
 import cramjam
 import pytest
 from aiokafka.codec import snappy_encode
 
+from kappa.log.codecs import inflated
 from kappa.log.inflation import GZIP, LZ4, NONE, SNAPPY, ZSTD, inflated_bound
 
 LIMIT = 1 << 28
@@ -46,6 +48,31 @@ def test_frames_one_after_the_other_are_added_up() -> None:
     assert inflated_bound(LZ4, memoryview(lz4 * 3), LIMIT) >= 3 * len(data)
     skippable = (0x184D2A53).to_bytes(4, "little") + (5).to_bytes(4, "little") + b"12345"
     assert inflated_bound(ZSTD, memoryview(zstd + skippable + zstd), LIMIT) >= 2 * len(data)
+
+
+@pytest.mark.parametrize("limit", [1_000_000, LIMIT])
+@pytest.mark.parametrize("members", [("zeros", "tiny"), ("tiny", "zeros", "empty"), ("text",) * 5])
+def test_gzip_members_are_added_up(members: tuple[str, ...], limit: int) -> None:
+    payload = memoryview(b"".join(gzip.compress(CONTENTS[name]) for name in members))
+    data = b"".join(CONTENTS[name] for name in members)
+    assert inflated(GZIP, payload) == data
+    assert min(len(data), limit + 1) <= inflated_bound(GZIP, payload, limit) <= 2 * len(data)
+
+
+def test_many_gzip_members_are_one_payload() -> None:
+    payload = memoryview(gzip.compress(b"ab") * 20_000)
+    assert inflated_bound(GZIP, payload, LIMIT) >= 40_000
+    assert inflated(GZIP, payload) == b"ab" * 20_000
+
+
+@pytest.mark.parametrize("what", ["zeros", "rubbish", "half"])
+def test_what_follows_a_gzip_member_is_another_or_nothing(what: str) -> None:
+    """Other decoders pass over zeros there; the size in the trailer would be read from them."""
+    member = gzip.compress(CONTENTS["zeros"])
+    payload = member + {"zeros": b"\0" * 4, "rubbish": b"more", "half": member[:-9]}[what]
+    assert inflated_bound(GZIP, memoryview(payload), 1_000_000) > 1_000_000
+    with pytest.raises((zlib.error, EOFError)):
+        inflated(GZIP, memoryview(payload))
 
 
 def test_a_gzip_trailer_that_lies_is_found_out() -> None:
