@@ -7,6 +7,8 @@
 ``python -m bench stall``: how long readers wait while a promote meets one that holds the view.
 ``python -m bench diff``: comparing two versions of a million rows, beside a plain EXCEPT.
 ``python -m bench nexmark``: an online auction's queries, each replayed on a core and checked.
+
+A missed target ends any of them with status 1, and is named on stderr.
 """
 
 from __future__ import annotations
@@ -14,7 +16,9 @@ from __future__ import annotations
 import argparse
 import json
 import os
+import sys
 from dataclasses import asdict
+from typing import Any
 
 from bench import (
     by_hand,
@@ -36,38 +40,47 @@ from kappa.config import KafkaSettings
 from kappa.registry.topic import TopicRegistry
 
 _DECODED = 1_000_000
+_STAGES = {"by-hand": "job", "fetch": "topic", "decode": "topic"}
 
 
-def main() -> None:
-    """Parses the command line and prints what was measured."""
+def main() -> int:
+    """Prints what was measured; 1 where a target was missed, and which to stderr."""
     options = _parser().parse_args()
-    if options.command == "replay":
-        report = replay.measure(options.jobs, options.records, options.core)
-        print(json.dumps(asdict(report), indent=2) if options.json else replay.render(report))
-    elif options.command == "state":
-        kept = state.measure(options.keys, options.core)
-        print(json.dumps(asdict(kept), indent=2) if options.json else state.render(kept))
-    elif options.command == "latency":
-        took = latency.measure(options.rate, options.seconds, options.max_delay)
-        print(json.dumps(asdict(took), indent=2) if options.json else latency.render(took))
-    elif options.command == "scaling":
-        caught = scaling.measure(options.records)
-        print(json.dumps(asdict(caught), indent=2) if options.json else scaling.render(caught))
-    elif options.command == "memory":
-        held = memory.measure(options.records, options.pause)
-        print(json.dumps(asdict(held), indent=2) if options.json else memory.render(held))
-    elif options.command == "stall":
-        stalled = stall.measure()
-        listed = [asdict(one) for one in stalled]
-        print(json.dumps(listed, indent=2) if options.json else stall.render(stalled))
-    elif options.command == "diff":
-        compared = diff.measure(options.rows)
-        print(json.dumps(asdict(compared), indent=2) if options.json else diff.render(compared))
-    elif options.command == "nexmark":
-        found = nexmark.measure(options.events, options.core)
-        print(json.dumps(asdict(found), indent=2) if options.json else nexmark.render(found))
-    else:
+    if options.command in _STAGES:
         print(json.dumps(_stage(options.command, options.subject)))
+        return 0
+    report, text, missed = _measured(options)
+    print(json.dumps(report, indent=2) if options.json else text)
+    for line in missed:
+        print(f"missed: {line}", file=sys.stderr)
+    return 1 if missed else 0
+
+
+def _measured(options: argparse.Namespace) -> tuple[Any, str, list[str]]:
+    """The report as data and for people, and which targets it misses."""
+    if options.command == "replay":
+        done = replay.measure(options.jobs, options.records, options.core)
+        return asdict(done), replay.render(done), replay.missed(done)
+    if options.command == "state":
+        kept = state.measure(options.keys, options.core)
+        return asdict(kept), state.render(kept), state.missed(kept)
+    if options.command == "latency":
+        took = latency.measure(options.rate, options.seconds, options.max_delay)
+        return asdict(took), latency.render(took), latency.missed(took)
+    if options.command == "scaling":
+        caught = scaling.measure(options.records)
+        return asdict(caught), scaling.render(caught), scaling.missed(caught)
+    if options.command == "memory":
+        held = memory.measure(options.records, options.pause)
+        return asdict(held), memory.render(held), memory.missed(held)
+    if options.command == "stall":
+        stalled = stall.measure()
+        return [asdict(one) for one in stalled], stall.render(stalled), stall.missed(stalled)
+    if options.command == "diff":
+        compared = diff.measure(options.rows)
+        return asdict(compared), diff.render(compared), diff.missed(compared)
+    found = nexmark.measure(options.events, options.core)
+    return asdict(found), nexmark.render(found), []
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -100,7 +113,7 @@ def _parser() -> argparse.ArgumentParser:
     for whole in (jobs, keys, auction):
         whole.add_argument("--core", type=int, default=max(os.sched_getaffinity(0)))
         whole.add_argument("--json", action="store_true")
-    for name, subject in (("by-hand", "job"), ("fetch", "topic"), ("decode", "topic")):
+    for name, subject in _STAGES.items():
         stage = commands.add_parser(name, help="one measurement; 'replay' runs it as a process")
         stage.add_argument("subject", metavar=subject)
     return parser
@@ -126,4 +139,4 @@ def _stage(name: str, subject: str) -> dict[str, float]:
 
 
 if __name__ == "__main__":  # a process that is spawned imports this module too
-    main()
+    sys.exit(main())

@@ -106,6 +106,15 @@ def _check(stream: Stream, jobs: dict[str, Job], records: int, url: str) -> dict
     return rows
 
 
+def missed(report: Report) -> list[str]:
+    """What is below its target; a line each."""
+    return [
+        f"{job.name}: {job.kappa.rate:,.0f} records/s, {job.target:,} wanted"
+        for job in report.jobs
+        if job.kappa.rate < job.target
+    ]
+
+
 def render(report: Report) -> str:
     """The report for people."""
     measured = [(stage.name, stage.measured) for stage in report.stages]

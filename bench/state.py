@@ -112,6 +112,19 @@ def _check(url: str, keys: int, records: int) -> None:
         raise Wrong(f"keys with a state, returns, most visits are {found} instead of {expected}")
 
 
+def missed(report: Report) -> list[str]:
+    """What is beyond what is wanted; a line each."""
+    lines = []
+    if report.build.peak_bytes > MOST_BYTES:
+        lines.append(
+            f"peak memory {report.build.peak_bytes / 2**20:,.0f} MiB,"
+            f" at most {MOST_BYTES / 2**20:,.0f} wanted"
+        )
+    if report.restarted_s > MOST_RESTART_S:
+        lines.append(f"restart {report.restarted_s:.2f} s, at most {MOST_RESTART_S:.0f} wanted")
+    return lines
+
+
 def render(report: Report) -> str:
     """The report for people."""
     build = report.build

@@ -34,6 +34,10 @@ class Result:
     title: str
     measured: Measured
 
+    def events_rate(self, events: int) -> float:
+        """Events per second, of which the query reads the bids."""
+        return events / self.measured.seconds
+
 
 @dataclass(frozen=True)
 class Report:
@@ -123,16 +127,19 @@ def _ensure(settings: Settings, count: int) -> str:
 
 def render(report: Report) -> str:
     """The report for people."""
-    named = [(r.name, r.title, r.measured) for r in report.results]
+    named = [(r.name, r.title, r.measured, r.events_rate(report.events)) for r in report.results]
     lines = [
-        f"{'':13}{'':37}{'bids':>12}{'rows':>12}{'seconds':>10}{'bids/s':>12}{'CPU s':>8}",
+        f"{'':13}{'':37}{'bids':>12}{'rows':>12}{'seconds':>10}{'bids/s':>12}{'events/s':>12}"
+        f"{'CPU s':>8}",
         *(
             f"{name:13}{title:37}{m.records:12,}{m.rows:12,}{m.seconds:10.2f}{m.rate:12,.0f}"
-            f"{m.cpu:8.2f}"
-            for name, title, m in named
+            f"{events:12,.0f}{m.cpu:8.2f}"
+            for name, title, m, events in named
         ),
         "",
-        f"{report.events:,} events, of which these queries read the bids, on core {report.core}.",
+        f"{report.events:,} events, of which these queries read the bids, on core {report.core}:"
+        " events/s is the rate of the",
+        "whole stream that a query keeps up with, bids/s of what it reads.",
         "Every row is as DuckDB computes it from the same events.",
         f"The machine's load was {report.load:.1f} at the start and must be near zero for rates"
         " that mean something.",
