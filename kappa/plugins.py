@@ -112,12 +112,14 @@ def load(plugin: Plugin) -> Loaded:
         if isinstance(declaration, type) and issubclass(declaration, KeyedProcessor):
             declaration = declaration()
     except DeclarationError as error:
-        raise type(error)(
+        place = {
+            "distribution": plugin.distribution,
+            "declared_at": _declared_at(error) or plugin.object_path,
+        }
+        raise DeclarationError(
             f"processor {plugin.name!r} version {plugin.version} cannot be loaded: {error.message}",
-            **error.detail,
-            distribution=plugin.distribution,
-            declared_at=_declared_at(error) or plugin.object_path,
             hint=error.hint,
+            **(error.detail | place),
         ) from error
     except Exception as error:  # a plugin may raise anything while it is imported
         raise PluginLoadError(
