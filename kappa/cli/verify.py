@@ -17,10 +17,15 @@ def command(
     version: Annotated[
         int | None, typer.Option(min=1, help="Its version; the one in service if not given.")
     ] = None,
-    workers: Annotated[int, typer.Option(min=1, help="Worker processes.")] = 2,
+    workers: Annotated[
+        int | None,
+        typer.Option(min=1, help="Worker processes; other than the build's if not given."),
+    ] = None,
     batch_size: Annotated[
         int | None,
-        typer.Option(min=1, help="Records between two checkpoints; a seventh of all if not given."),
+        typer.Option(
+            min=1, help="Records between two checkpoints; other than the build's if not given."
+        ),
     ] = None,
     as_json: Json = False,
 ) -> None:

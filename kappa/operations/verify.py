@@ -64,7 +64,7 @@ def verify(
     name: str,
     version: int | None,
     *,
-    workers: int,
+    workers: int | None,
     batch_size: int | None,
     on_plan: Callable[[int], None],
     on_progress: Callable[[int], None],

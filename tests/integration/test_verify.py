@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import signal
+
 import pytest
 from psycopg.conninfo import make_conninfo
 from sqlalchemy import text
@@ -22,7 +24,7 @@ from kappa.registry.topic import value_subject
 from kappa.runtime.replay import repeat
 from kappa.tables import scratch
 from kappa.tables.engine import connect
-from tests.faults import Interrupted, Site
+from tests.faults import Interrupted, Site, wait_until
 from tests.integration.test_faults_truncation import delete_records
 from tests.integration.test_side_outputs import declare
 from tests.readings import LATEST, LINES, TOTALS, Unsent, good, readings
@@ -42,6 +44,43 @@ processor = WindowedAggregate(
 )
 """
 
+MISMERGED = """
+from kappa import Merged, Source, Tumbling, WindowedAggregate
+
+processor = WindowedAggregate(
+    name="{name}",
+    version=1,
+    source=Source("{topic}", event_time="at", out_of_orderness="20s"),
+    key=["sensor"],
+    window=Tumbling("1h"),
+    aggregates={{"readings": Merged(["code"], partial=len, merge=max, finalize=float)}},
+)
+"""
+"""Its parts are merged wrongly, so that a row depends on how many there are."""
+
+TIMED = """
+import time
+import polars as pl
+from kappa import KeyedProcessor, Source
+
+class processor(KeyedProcessor):
+    name, version = "{name}", 1
+    source = Source("{topic}")
+    key = "sensor"
+    columns = ["code"]
+    output = {{"sensor": pl.String(), "at": pl.Int64()}}
+
+    def on_event(self, event, ctx):
+        ctx.emit(sensor=ctx.key, at=time.time_ns())
+"""
+"""It looks at the clock."""
+
+
+LOCKED = """
+SELECT 1 FROM pg_locks JOIN pg_database ON database = pg_database.oid
+WHERE locktype = 'advisory' AND datname = current_database()
+"""
+
 
 def published(site: Site, count: int = 150, **config: str) -> str:
     topic = site.topic(3, **config)
@@ -55,7 +94,9 @@ def send(site: Site, topic: str, count: int, seed: int = 5) -> None:
     site.publish(topic, [good(schema_id, number % 3, one) for number, one in enumerate(made)])
 
 
-def verified(site: Site, name: str, workers: int = 1, batch_size: int | None = None) -> Verified:
+def verified(
+    site: Site, name: str, workers: int | None = 1, batch_size: int | None = None
+) -> Verified:
     return verify(
         site.settings,
         name,
@@ -97,6 +138,30 @@ def test_a_version_that_was_built_and_caught_up_is_what_history_gives(
     if code is TOTALS:
         assert outputs["late"] > 0
     assert schemas(site) == []
+
+
+def test_it_reads_by_other_numbers_than_the_build(site: Site) -> None:
+    name = site.processor(TOTALS, published(site))
+    site.replay(name, 150 // repeat.LEAST_CHECKPOINTS)
+    site.query(
+        "UPDATE kappa_version SET manifest = jsonb_set(manifest, '{last_run,workers}', '2')"
+        " WHERE processor = :n RETURNING 1",
+        n=name,
+    )
+    found = verified(site, name, workers=None)
+    assert (found.workers, found.batch_size) == (1, 150 // repeat.LEAST_CHECKPOINTS // 2)
+    assert found.as_built
+
+
+@pytest.mark.parametrize("code", [MISMERGED, TIMED])
+def test_a_processor_that_is_not_repeatable_is_found(site: Site, code: str) -> None:
+    name = site.processor(code, published(site, 60))
+    site.replay(name)
+    found = verified(site, name)
+    assert [part.output for part in found.parts if not part.equal] == ["main"]
+    assert found.as_built, "nobody has touched its rows"
+    with pytest.raises(NotRepeated, match="replayed again, has given"):
+        require_repeated(found)
 
 
 def test_it_stops_where_the_version_stands(site: Site) -> None:
@@ -183,19 +248,27 @@ def test_the_schema_is_dropped_when_the_replay_fails(
 
 
 def test_what_a_killed_one_has_left_is_dropped_and_what_is_in_use_stays(site: Site) -> None:
+    name = site.processor(TOTALS, published(site))
+    site.replay(name)
+    before = site.everything(name)
+    halves = ("--version", "1", "--workers", "1", "--batch-size", "20")
+    killed = site.kappa("verify", name, *halves, failpoint="committed@3")
+    assert killed.returncode == -signal.SIGKILL, killed.stderr
+    (left,) = schemas(site)
+    assert site.query(f"SELECT sum(records) FROM {left}.kappa_offset")[0][0] in range(40, 100)
+    wait_until("the end of its sessions", lambda: not site.query(LOCKED))
     url = make_conninfo(site.settings.postgres.url.get_secret_value())
-    with site.engine.begin() as connection:
-        connection.execute(text(f"CREATE SCHEMA {scratch.PREFIX}left"))
-    with scratch.scratch(url) as first, scratch.scratch(url) as second:
-        assert len(schemas(site)) == 2
-        for inside in (first, second):
-            engine = connect(inside)
-            with engine.connect() as connection:
-                there = text("SELECT to_regclass('kappa_version')::text, current_schema()")
-                table, schema = connection.execute(there).one()
-            engine.dispose()
-            assert (table, schema in schemas(site)) == ("kappa_version", True)
+    with scratch.scratch(url) as used:
+        assert left not in schemas(site)
+        assert verified(site, name).equal
+        engine = connect(used)
+        with engine.connect() as connection:
+            there = text("SELECT to_regclass('kappa_version')::text, current_schema()")
+            table, schema = connection.execute(there).one()
+        engine.dispose()
+        assert (table, schemas(site)) == ("kappa_version", [schema])
     assert schemas(site) == []
+    assert site.everything(name) == before
 
 
 @pytest.mark.parametrize(

@@ -31,6 +31,7 @@ from kappa.versions import records
 from kappa.versions.lifecycle import BUILT
 from kappa.versions.records import VersionRecord
 
+WORKERS = 2
 MOST_RECORDS = 250_000
 LEAST_CHECKPOINTS = 7
 """Rows and windows are to be cut in other places than by the build, also where there are few."""
@@ -89,7 +90,7 @@ def repeat(
     settings: Settings,
     stood: Stood,
     *,
-    workers: int,
+    workers: int | None = None,
     batch_size: int | None = None,
     on_plan: Callable[[int], None] = lambda offsets: None,
     listener: Callable[[Report], None] = lambda report: None,
@@ -97,7 +98,8 @@ def repeat(
     """Replays the version's history up to where it stood, elsewhere.
 
     Args:
-        batch_size: records between two checkpoints, at most; fewer than a build's if None.
+        workers: processes; other than the build's if None.
+        batch_size: records between two checkpoints, at most; other than the build's if None.
         on_plan: hears how many offsets there are to read.
 
     Raises:
@@ -107,18 +109,26 @@ def repeat(
     """
     planned = _plan(settings, stood)
     on_plan(planned.offsets)
-    size = batch_size or min(MOST_RECORDS, max(planned.offsets // LEAST_CHECKPOINTS, 1))
+    processes = workers or _unlike(WORKERS, stood.record, "workers")
+    least = min(MOST_RECORDS, max(planned.offsets // LEAST_CHECKPOINTS, 1))
+    size = batch_size or _unlike(least, stood.record, "batch_size")
     with scratch(require_postgres(settings)) as url:
         elsewhere = settings.model_copy(update={"postgres": PostgresSettings(url=SecretStr(url))})
         plan = replace(planned, settings=elsewhere)
-        done = execute(plan, workers=workers, batch_size=size, listener=listener)
+        done = execute(plan, workers=processes, batch_size=size, listener=listener)
         engine = connect(url)
         try:
             with engine.connect() as connection:
                 found = contents.digests(connection, plan.assembly.layout)
         finally:
             engine.dispose()
-    return Repeated(found, done.read.records, workers, size, done.seconds)
+    return Repeated(found, done.read.records, processes, size, done.seconds)
+
+
+def _unlike(number: int, record: VersionRecord, name: str) -> int:
+    """The number, or half of it where the build had the same one."""
+    built = (record.manifest or {}).get("last_run", {}).get(name)
+    return number if number != built else number // 2 or 2
 
 
 def _plan(settings: Settings, stood: Stood) -> Plan:
