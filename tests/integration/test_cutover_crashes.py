@@ -10,6 +10,7 @@
 | with its tables dropped     | as before                      | retires                    |
 | after that COMMIT           | retired                        | is retired already         |
 | a rollback, after its COMMIT | rolled back                   | was rolled back already    |
+| in the middle of a build    | building                       | is given up by an abort    |
 """
 
 from __future__ import annotations
@@ -21,8 +22,10 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
+import sqlalchemy as sa
 from sqlalchemy import Engine
 
+from kappa.operations.retire import abort
 from kappa.tables import sink
 from kappa.versions.lifecycle import State
 from kappa.versions.promote import promote
@@ -31,7 +34,7 @@ from tests.integration import killed_at
 from tests.integration.tables_scenes import item_rows, items, ready
 from tests.integration.test_promote import active, shown, states
 from tests.integration.test_promote_drain import offset, worker
-from tests.readings import TOTALS, good, readings
+from tests.readings import TOTALS, Unsent, good, readings
 
 Unique = Callable[[str], str]
 ROOT = Path(__file__).parents[2]
@@ -98,6 +101,47 @@ def test_from_the_first_step_to_the_last(site: Site, kappa: Command) -> None:
     assert "already" in kappa(*retire)
     assert states(site.engine, name) == {1: State.RETIRED, 2: State.SERVING}
     assert site.query(rows) == served
+
+
+def test_what_a_killed_build_has_left_goes_with_an_abort(site: Site, kappa: Command) -> None:
+    """Its steps stay, as of all that is retired, and how far it had come."""
+    topic = site.topic(2)
+    schema_id = site.schema_id(topic)
+    made = [good(schema_id, n % 2, one) for n, one in enumerate(readings(100, seed=1))]
+    site.publish(topic, [Unsent(0, b"s1", b"no reading"), *made])
+    name = site.processor(TOTALS, topic)
+    kappa("replay", name, "--batch-size", "20", killed_at="committed@3")
+    assert 40 <= sum(site.positions(name).values()) < 101
+    assert {f"{name}__v1", f"{name}__v1__late"} <= _relations(site, name)
+    stays = {"processor", "version", "transition", "offset", "finality"}
+    assert _kept(site, name) == {*stays, "dead_letter"}
+
+    assert abort(site.settings, name, None).changed
+    assert _relations(site, name) == set()
+    assert _kept(site, name) == stays
+    assert states(site.engine, name) == {1: State.RETIRED}
+
+
+def _relations(site: Site, name: str) -> set[str]:
+    """Everything of that name: tables, views, indexes, types of rows."""
+    found = site.query(
+        "SELECT relname AS name FROM pg_class WHERE starts_with(relname, :n)"
+        " UNION SELECT typname FROM pg_type WHERE starts_with(ltrim(typname, '_'), :n)",
+        n=name,
+    )
+    return {row.name for row in found}
+
+
+def _kept(site: Site, name: str) -> set[str]:
+    """Kappa's own tables in which the processor has rows."""
+    inspector = sa.inspect(site.engine)
+    kept = set()
+    for table in inspector.get_table_names():
+        columns = {column["name"] for column in inspector.get_columns(table)}
+        named = columns & {"processor", "name"} if table.startswith("kappa_") else ()
+        if any(site.query(f"SELECT 1 FROM {table} WHERE {one} = :n", n=name) for one in named):
+            kept.add(table.removeprefix("kappa_"))
+    return kept
 
 
 @pytest.fixture
