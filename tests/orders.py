@@ -132,13 +132,18 @@ def open_shop(
 
 
 def rebuild(
-    settings: Settings, shop: Shop, *, batch_size: int = DEFAULT_BATCH_SIZE, workers: int = 1
+    settings: Settings,
+    shop: Shop,
+    *,
+    version: int | None = None,
+    batch_size: int = DEFAULT_BATCH_SIZE,
+    workers: int = 1,
 ) -> Replayed:
-    """Replays the shop's processor within this process."""
+    """Replays the shop's processor within this process: its highest version if none is given."""
     return replay(
         settings,
         shop.processor,
-        None,
+        version,
         workers=workers,
         batch_size=batch_size,
         allow_truncated=False,

@@ -29,10 +29,15 @@ def command(
         typer.Option("--to", min=1, help="The newer one; the highest built if not given."),
     ] = None,
     max_diff: Annotated[
-        str, typer.Option(metavar="SHARE", help="The share of rows that may differ: 0.1%.")
+        str,
+        typer.Option(
+            metavar="SHARE",
+            help="The share of rows that may differ: 0.1%. No column and no output may be gone or"
+            " be of another type.",
+        ),
     ] = "0%",
     expect_diff: Annotated[
-        bool, typer.Option("--expect-diff", help="Accept whatever differs.")
+        bool, typer.Option("--expect-diff", help="Accept whatever differs or is gone.")
     ] = False,
     samples: Annotated[
         int, typer.Option(min=0, help="Rows to show of each kind of difference, at most.")

@@ -7,7 +7,7 @@ from kappa.errors import UnknownVersion, VersionsDiffer
 from kappa.operations.amounts import percent
 from kappa.operations.database import database
 from kappa.versions import records, timeline
-from kappa.versions.comparisons import Allowance, Comparison, OutputDifference, compare
+from kappa.versions.comparisons import Allowance, Comparison, OutputDifference, compare, lost
 from kappa.versions.lifecycle import BUILT
 
 __all__ = ["Allowance", "Comparison", "OutputDifference", "diff", "require_accepted"]
@@ -85,6 +85,14 @@ def require_accepted(found: Comparison, allowance: Allowance) -> None:
     """
     if found.accepted:
         return
+    gone = lost(found.outputs, found.removed)
+    if gone:
+        raise VersionsDiffer(
+            f"{found.processor} version {found.to_version} removes, or shows in another type,"
+            f" what readers of version {found.from_version} know: {', '.join(gone)}",
+            hint="no share of rows allows that; if it is what the new version is for:"
+            " --expect-diff",
+        )
     raise VersionsDiffer(
         f"{found.processor} version {found.to_version} differs from version"
         f" {found.from_version} in {percent(found.rate)} of the rows,"

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import asdict, dataclass
 from datetime import datetime
 from typing import Any
@@ -28,7 +28,8 @@ class Allowance:
     """How much may differ.
 
     Attributes:
-        max_rate: the share of the rows of an output that may differ.
+        max_rate: the share of the rows of an output that may differ; it allows nothing that
+            readers know to be gone or to be of another type.
         expect: whether any difference is accepted.
     """
 
@@ -108,7 +109,7 @@ class Comparison:
     @property
     def rate(self) -> float:
         """That of the output that differs most."""
-        return max((output.rate for output in self.outputs), default=0.0)
+        return _most(self.outputs)
 
 
 @dataclass(frozen=True, slots=True)
@@ -171,23 +172,37 @@ def compare(
         outputs = tuple(_outputs(engine, moment, before, after, most_samples))
         counts = [_counts(moment.conn, each) for each in (before, after)]
     sides = [{side.name for side in each.layout.sides} for each in (before, after)]
-    most = max((output.rate for output in outputs), default=0.0)
+    removed = tuple(sorted(sides[0] - sides[1]))
+    is_within = not lost(outputs, removed) and _most(outputs) <= allowance.max_rate
     found = Comparison(
         id=uuid4(),
         processor=processor,
         from_version=from_version,
         to_version=to_version,
-        accepted=allowance.expect or most <= allowance.max_rate,
+        accepted=allowance.expect or is_within,
         offsets=moment.offsets,
         outputs=outputs,
         counts_before=counts[0],
         counts_after=counts[1],
-        removed=tuple(sorted(sides[0] - sides[1])),
+        removed=removed,
         added=tuple(sorted(sides[1] - sides[0])),
     )
     with engine.begin() as conn:
         _store(conn, found, (before.fingerprint, after.fingerprint), allowance, who)
     return found
+
+
+def lost(outputs: Iterable[OutputDifference], removed: Iterable[str]) -> tuple[str, ...]:
+    """What readers of the older version know and the newer one does not show so, for people.
+
+    ``removed`` are side outputs that only the older version has.
+    """
+    columns = (
+        f"column {column!r} of {output.output}"
+        for output in outputs
+        for column in (*output.removed, *(one.column for one in output.retyped))
+    )
+    return (*columns, *(f"side output {name!r}" for name in removed))
 
 
 def latest(
@@ -225,6 +240,10 @@ def latest(
         allowed=Allowance(**result.pop("allowed")),
         result=result,
     )
+
+
+def _most(outputs: Iterable[OutputDifference]) -> float:
+    return max((output.rate for output in outputs), default=0.0)
 
 
 def _built(conn: Connection, processor: str, version: int) -> VersionRecord:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import psycopg
@@ -10,9 +11,11 @@ import pytest
 from confluent_kafka import TopicPartition
 from confluent_kafka.admin import AdminClient
 
+from kappa.cli.promote import persistence
 from kappa.config import Settings
+from kappa.operations import topics
 from tests.conftest import Finished, Stack
-from tests.orders import EXTENDED, Shop, open_shop, orders, publish
+from tests.orders import EXTENDED, Shop, open_shop, orders, publish, rebuild
 
 Kappa = Callable[..., Finished]
 Plugin = Callable[[str, str], None]
@@ -63,7 +66,7 @@ def test_there_and_back_again(
 
     publish(settings, shop.topic, tmp_path, orders(20, seed=2))
     ok(kappa("replay", name, "--version", "2"))
-    behind = kappa("rollback", name, "--recreate", "--timeout", "0.5")
+    behind = kappa("rollback", name, "--recreate", "--timeout", "0.5", "--drain", "0")
     assert behind.code == 4
     assert "behind what readers have seen" in behind.err
     ok(kappa("replay", name, "--version", "1"))
@@ -83,6 +86,79 @@ def test_there_and_back_again(
     ]
     assert steps[-1]["who"]
     assert "serving" in ok(kappa("versions", "list", name)).out
+
+
+TWO = (
+    EXTENDED
+    + """
+lines = Projection(
+    name="{name}_lines",
+    version=1,
+    source=Source("{topic}"),
+    columns=["product"],
+)
+
+moved = Projection(
+    name="{name}_lines",
+    version=2,
+    source=Source("{topic}_moved"),
+    columns=["product"],
+)
+"""
+)
+"""Another processor, whose version 2 reads another topic."""
+
+
+def test_what_a_promote_can_be_asked_for(
+    kappa: Kappa, settings: Settings, plugin: Plugin, unique: Unique, tmp_path: Path, database: str
+) -> None:
+    shop = open_shop(settings, plugin, unique, tmp_path, records=orders(60, seed=1), code=TWO)
+    other = f"{shop.topic}_moved"
+    name, lines = shop.processor, f"{shop.processor}_lines"
+    schema = tmp_path / "order.avsc"
+    topics.create(settings, other, partitions=1, schema_file=schema, key="customer")
+    publish(settings, other, tmp_path, orders(5, seed=1))
+    for processor in (name, lines):
+        for version in (1, 2):
+            rebuild(settings, replace(shop, processor=processor), version=version)
+
+    both = ok(kappa("promote", f"{name}@1", f"{lines}@1", "--json")).json
+    assert [(move["processor"], move["to_version"], move["changed"]) for move in both["moves"]] == [
+        (name, 1, True),
+        (lines, 1, True),
+    ]
+
+    missing = kappa("promote", name, "--require-diff")
+    assert missing.code == 4
+    assert "was never compared with version 1" in missing.err
+    ok(kappa("diff", name, "--expect-diff"))
+    with psycopg.connect(database) as reader:
+        reader.isolation_level = psycopg.IsolationLevel.REPEATABLE_READ
+        reader.execute("SELECT 1")
+        assert (
+            "would wait: a reader's snapshot is older" in ok(kappa("promote", name, "--plan")).out
+        )
+        held = kappa("promote", name, "--timeout", "0.3")
+        assert held.code == 4
+        assert "has a transaction older than the promote" in held.err
+        done = ok(kappa("promote", name, "--require-diff", "--ignore-snapshots"))
+        assert f"{name} version 2 is serving" in done.out
+
+    refused = kappa("promote", lines)
+    assert refused.code == 4
+    assert f"kappa promote {lines}@2 --drop-source {shop.topic}" in refused.err
+    ok(kappa("promote", f"{lines}@2", "--drop-source", shop.topic))
+    back = kappa("rollback", lines)
+    assert back.code == 4
+    assert f"kappa rollback {lines} --drop-source {other}" in back.err
+    ok(kappa("rollback", lines, "--drop-source", other))
+
+
+def test_the_time_of_a_drain_is_what_was_asked_for() -> None:
+    asked = persistence(30, 7)
+    assert (asked.deadline_s, asked.drain_s) == (30, 7)
+    assert asked.drain_after is not None
+    assert persistence(30, 0).drain_after is None, "never"
 
 
 def test_a_version_is_shown_whole(kappa: Kappa, shop: Shop) -> None:

@@ -92,9 +92,13 @@ def test_what_is_expected_or_allowed_is_accepted(
     assert main["added"] == ["dearest"]
     assert 0 < main["rate"] < 1
     assert document["counts_before"]["late"] > document["counts_after"]["late"]
-    half = kappa("diff", shop.processor, "--from", "2", "--to", "1", "--max-diff", "100%")
+    half = kappa("diff", shop.processor, "--max-diff", "100%")
     assert half.code == 0, half.err
     assert "accepted" in half.out
+    back = kappa("diff", shop.processor, "--from", "2", "--to", "1", "--max-diff", "100%")
+    assert back.code == 1
+    assert "column 'dearest' of main" in back.err
+    assert "--expect-diff" in back.err
 
 
 def test_what_cannot_be_compared(kappa: Kappa, shop: Shop) -> None:

@@ -180,7 +180,17 @@ def test_columns_that_one_version_lacks_are_named_and_the_others_compared(
         "window_end",
         "orders",
     ]
-    assert found.accepted
+    assert not found.accepted, "readers know it"
+    assert not compare(engine, name, Allowance(max_rate=1)).accepted
+    assert compare(engine, name, Allowance(expect=True)).accepted
+
+
+def test_columns_that_are_new_are_no_difference(engine: Engine, unique: Unique) -> None:
+    name = unique("diff")
+    rows = revenue_rows([("p", 0, 1, 1 << 32, "a", "b")])
+    built(engine, without_view_column(revenue(name, 1), "mean"), rows)
+    built(engine, revenue(name, 2), rows)
+    assert compare(engine, name).accepted
 
 
 def amounts_as(name: str, version: int, kind: Any) -> Layout:
@@ -210,6 +220,7 @@ def test_values_of_other_types_are_compared_as_what_they_say(
     )
     assert main.changed == 1
     assert main.samples[0].after == {"amount": "7"}
+    assert not compare(engine, name, Allowance(max_rate=1)).accepted, "it has another type"
 
 
 @pytest.mark.parametrize(
@@ -298,6 +309,7 @@ def test_side_outputs_are_compared_too(engine: Engine, unique: Unique) -> None:
     assert (refused.changed, refused.rate) == (1, 1.0)
     assert refused.samples[0].key == {"_partition": "0", "_offset": "4", "_index": "0"}
     assert not found.accepted
+    assert not compare(engine, name, Allowance(max_rate=1)).accepted, "an output is gone"
 
 
 def test_late_records_and_dead_letters_are_counted(engine: Engine, unique: Unique) -> None:

@@ -18,14 +18,16 @@ Unique = Callable[[str], str]
 
 
 @pytest.fixture
-def role(engine: Engine, unique: Unique) -> Iterator[str]:
-    name = unique("role")
+def roles(engine: Engine, unique: Unique) -> Iterator[tuple[str, str]]:
+    """A reader and an owner."""
+    both = unique("reader"), unique("owner")
     with engine.begin() as conn:
-        conn.execute(text(f"CREATE ROLE {name}"))
-    yield name
+        for name in both:
+            conn.execute(text(f"CREATE ROLE {name}"))
+    yield both
     with engine.begin() as conn:
-        conn.execute(text(f"DROP OWNED BY {name}"))
-        conn.execute(text(f"DROP ROLE {name}"))
+        conn.execute(text(f"DROP OWNED BY {', '.join(both)} CASCADE"))
+        conn.execute(text(f"DROP ROLE {', '.join(both)}"))
 
 
 @pytest.fixture
@@ -53,9 +55,14 @@ def go(engine: Engine, name: str) -> Promoted:
     )
 
 
-def test_everything_is_as_it_was_but_the_columns(engine: Engine, name: str, role: str) -> None:
+def test_everything_is_as_it_was_but_the_columns(
+    engine: Engine, name: str, roles: tuple[str, str]
+) -> None:
+    role, owner = roles
     run(
         engine,
+        f"ALTER VIEW {name} OWNER TO {owner}",
+        f"GRANT SELECT ON {name}__v1, {name}__v2 TO {owner}",
         f"ALTER VIEW {name} SET (security_barrier = true)",
         f"COMMENT ON VIEW {name} IS 'what people read'",
         f"COMMENT ON COLUMN {name}.id IS 'whose'",
@@ -65,8 +72,8 @@ def test_everything_is_as_it_was_but_the_columns(engine: Engine, name: str, role
         f"CREATE VIEW over_{name} WITH (security_barrier) AS SELECT id + 1 AS next FROM {name}",
         f"CREATE VIEW top_{name} AS SELECT next FROM over_{name} UNION SELECT id FROM {name}",
         f"COMMENT ON VIEW top_{name} IS 'at the top'",
-        f"GRANT SELECT ON top_{name} TO {role}",
-        f"GRANT SELECT ON over_{name} TO {role}",
+        f"GRANT SELECT, UPDATE ON top_{name} TO {owner}",
+        f"GRANT SELECT ON over_{name} TO {role} WITH GRANT OPTION",
         f"ALTER VIEW top_{name} OWNER TO {role}",
     )
     assert go(engine, name).changed
@@ -79,9 +86,10 @@ def test_everything_is_as_it_was_but_the_columns(engine: Engine, name: str, role
             "SELECT obj_description(oid, 'pg_class'), reloptions, pg_get_userbyid(relowner)"
             " FROM pg_class WHERE relname = :name"
         )
-        assert conn.execute(about, {"name": name}).one()[:2] == (
+        assert conn.execute(about, {"name": name}).one() == (
             "what people read",
             ["security_barrier=true"],
+            owner,
         )
         assert conn.execute(about, {"name": f"over_{name}"}).one()[1] == ["security_barrier=true"]
         assert conn.execute(about, {"name": f"top_{name}"}).one() == ("at the top", None, role)
@@ -95,9 +103,19 @@ def test_everything_is_as_it_was_but_the_columns(engine: Engine, name: str, role
         assert (comment, preset) == ("whose", "7")
         assert acl.startswith("{=r/")
         may = text("SELECT has_table_privilege(:role, CAST(:name AS regclass), :what)")
-        for what in ("SELECT", "SELECT WITH GRANT OPTION"):
-            assert conn.scalar(may, {"role": role, "name": name, "what": what})
-        assert not conn.scalar(may, {"role": role, "name": name, "what": "INSERT"})
+        over, top = f"over_{name}", f"top_{name}"
+        for who, view, what, is_granted in (
+            (role, name, "SELECT WITH GRANT OPTION", True),
+            (role, name, "INSERT", False),
+            (role, over, "SELECT WITH GRANT OPTION", True),
+            (role, over, "INSERT", False),
+            (owner, top, "SELECT", True),
+            (owner, top, "UPDATE", True),
+            (owner, top, "SELECT WITH GRANT OPTION", False),
+            (owner, over, "SELECT", False),
+        ):
+            granted = conn.scalar(may, {"role": who, "name": view, "what": what})
+            assert granted == is_granted, (who, view, what)
 
 
 @pytest.mark.parametrize(
