@@ -82,7 +82,7 @@ class Logging:
     """An observer that logs what a person should know, and the same trouble once a minute."""
 
     def __init__(self) -> None:
-        self._troubled: dict[UUID, tuple[str, float]] = {}
+        self._troubled: dict[UUID | None, tuple[str, float]] = {}
 
     def started(self, worker: Worker) -> None:
         _log.info("worker started", **_who(worker))
@@ -96,9 +96,7 @@ class Logging:
             if self._troubled.pop(worker.id, None) is not None:
                 _log.info("worker goes on", **_who(worker))
             return
-        message, at = self._troubled.get(worker.id, ("", 0.0))
-        if message != error.message or time.monotonic() - at > _REPEAT_S:
-            self._troubled[worker.id] = (error.message, time.monotonic())
+        if self._is_news(worker.id, error):
             _log.warning(error.message, **_what(error), **_who(worker))
 
     def note(self, worker: Worker, note: Note) -> None:
@@ -128,7 +126,15 @@ class Logging:
         _log.info("relay ended", **_whose(relay))
 
     def trouble(self, error: KappaError) -> None:
-        _log.warning(error.message, **_what(error))
+        if self._is_news(None, error):
+            _log.warning(error.message, **_what(error))
+
+    def _is_news(self, whose: UUID | None, error: KappaError) -> bool:
+        message, at = self._troubled.get(whose, ("", 0.0))
+        if message == error.message and time.monotonic() - at <= _REPEAT_S:
+            return False
+        self._troubled[whose] = (error.message, time.monotonic())
+        return True
 
 
 @dataclass

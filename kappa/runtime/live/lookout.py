@@ -10,9 +10,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 
-from kappa.errors import KappaError
 from kappa.runtime.beat import Beat
-from kappa.runtime.live.follow import PASSING
 from kappa.tables.engine import connect
 from kappa.versions import records
 from kappa.versions.records import VersionRecord
@@ -28,11 +26,12 @@ class Sight:
 
     Attributes:
         versions: all there are; None before they could be looked up for the first time.
-        error: why they could not be looked up the last time; None if they could.
+        error: why they could not be looked up the last time; None if they could. It is tried again
+            whatever it was: a statement that was cancelled says nothing of the next one.
     """
 
     versions: tuple[VersionRecord, ...] | None = None
-    error: KappaError | None = None
+    error: Exception | None = None
 
 
 @contextmanager
@@ -46,7 +45,7 @@ def lookout(postgres_url: str) -> Iterator[Sight]:
             with engine.connect() as connection:
                 sight.versions = records.list_versions(connection)
             sight.error = None
-        except PASSING as error:
+        except Exception as error:  # noqa: BLE001 - nobody would look any longer
             sight.error = error
 
     try:

@@ -84,18 +84,28 @@ class Supervisor:
         """Why not everything is being followed; empty if it is."""
         if not self._has_looked:
             return ("which versions there are is being looked up",)
-        return tuple(
+        looks = [f"which versions there are: {self._trouble}"] if self._trouble else []
+        return (*looks, *self._unfilled())
+
+    def _unfilled(self) -> Iterator[str]:
+        return (
             f"{place}: " + (str(place.error) if place.error else "is being started")
             for place in list(self._places.values())
             if not place.is_leaving and not (place.settled and place.error is None)
         )
 
     def _look(self, sight: Sight) -> None:
-        """Finds out which places are wanted."""
-        if sight.error is not self._trouble:
-            self._trouble = sight.error
-            if self._trouble is not None:
-                self._observer.trouble(self._trouble)
+        """Finds out which places are wanted.
+
+        Raises:
+            Exception: which versions there are cannot be looked up, and that is kappa's own fault.
+        """
+        error = sight.error
+        if error is not None and not isinstance(error, KappaError):
+            raise error
+        if error is not None and error is not self._trouble:
+            self._observer.trouble(error)
+        self._trouble = error
         if sight.versions is None:
             return
         self._has_looked = True
