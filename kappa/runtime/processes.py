@@ -6,17 +6,20 @@ import multiprocessing
 import os
 import signal
 import threading
+from collections import deque
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from multiprocessing.connection import Connection
-from typing import Any, TypeVar
+from typing import Any, Protocol, Self, TypeVar, runtime_checkable
 
 from kappa.errors import KappaError, WorkerDied
 
 Task = TypeVar("Task")
 
 _STOP = "stop"
+_MOST_WAITING = 100
+"""Messages that the parent has not heard, before they are put together."""
 
 
 @dataclass(frozen=True)
@@ -26,18 +29,75 @@ class Ended:
     error: KappaError | None = None
 
 
-@dataclass
-class Desk:
-    """What the work sees of its parent."""
+@runtime_checkable
+class Message(Protocol):
+    """What is told so often that a parent may be behind with hearing it."""
 
-    pipe: Connection
-    stopping: threading.Event = field(default_factory=threading.Event)
-    _lock: threading.Lock = field(default_factory=threading.Lock)
+    def followed_by(self, later: Self) -> Self:
+        """Both in one."""
+
+
+class Desk:
+    """What the work sees of its parent.
+
+    A parent that is paused, or that is held up by whoever reads its log, holds up nobody here: a
+    thread of its own tells it, and what it has not heard yet is put together.
+
+    Attributes:
+        stopping: set once the parent has asked to finish.
+    """
+
+    def __init__(self, pipe: Connection) -> None:
+        self.pipe = pipe
+        self.stopping = threading.Event()
+        self._waiting: deque[object] = deque()
+        self._changed = threading.Condition()
+        self._telling = True
+        threading.Thread(target=self._tell, name="kappa-tell", daemon=True).start()
 
     def send(self, message: object) -> None:
-        """Tells the parent something that can be pickled. Any thread may."""
-        with self._lock:
-            self.pipe.send(message)
+        """Tells the parent something that can be pickled, soon. Any thread may, and none waits.
+
+        What is a ``Message`` may be put together with what came before it.
+        """
+        with self._changed:
+            if len(self._waiting) < _MOST_WAITING or not self._add(message):
+                self._waiting.append(message)
+            self._changed.notify_all()
+
+    def flush(self, timeout_s: float | None = None) -> None:
+        """Waits until the parent has been told everything, but not longer than that."""
+        with self._changed:
+            self._changed.wait_for(lambda: not (self._waiting and self._telling), timeout_s)
+
+    def _add(self, message: object) -> bool:
+        """Whether the message could be put together with one that waits.
+
+        The first of them is being told just then.
+        """
+        for index in range(len(self._waiting) - 1, 0, -1):
+            before = self._waiting[index]
+            if isinstance(before, Message) and isinstance(message, type(before)):
+                self._waiting[index] = before.followed_by(message)
+                return True
+        return False
+
+    def _tell(self) -> None:
+        try:
+            while True:
+                with self._changed:
+                    self._changed.wait_for(lambda: bool(self._waiting))
+                    message = self._waiting[0]
+                self.pipe.send(message)
+                with self._changed:
+                    self._waiting.popleft()
+                    self._changed.notify_all()
+        except OSError:
+            """The parent is gone, and this process is about to end."""
+        finally:
+            with self._changed:
+                self._telling = False
+                self._changed.notify_all()
 
 
 class Child:
@@ -108,8 +168,9 @@ def _main(work: Callable[[Any, Desk], None], task: object, pipe: Connection) -> 
         work(task, desk)
     except KappaError as error:
         desk.send(Ended(_sendable(error)))
-        return
-    desk.send(Ended())
+    else:
+        desk.send(Ended())
+    desk.flush()
 
 
 def _heed(desk: Desk) -> None:

@@ -84,6 +84,23 @@ def test_a_worker_that_was_paused_in_a_commit_wakes_up_fenced(
     assert paused.is_running()
 
 
+def test_a_supervisor_that_is_paused_holds_up_none_of_its_workers(
+    scene: Callable[..., Scene],
+) -> None:
+    """They tell it of every checkpoint, which is more than a pipe holds."""
+    here = scene()
+    run = here.run("--max-batch", "1")
+    (worker,) = run.started()
+    here.publish()
+    here.catch_up()
+    run.supervisor.send_signal(signal.SIGSTOP)
+    here.publish(1_000)
+    here.catch_up()
+    run.supervisor.send_signal(signal.SIGCONT)
+    check(here)
+    assert run.workers() == [worker]
+
+
 def test_a_worker_that_was_paused_when_it_had_asked_where_the_log_ends(
     scene: Callable[..., Scene], monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -46,6 +46,10 @@ class Pulse:
     resident_bytes: int = 0
     error: KappaError | None = None
 
+    def followed_by(self, later: Pulse) -> Pulse:
+        """The later one says all there is to say."""
+        return later
+
     @property
     def is_behind(self) -> bool:
         """Whether something it holds is not read to its end, or may not be."""

@@ -23,6 +23,7 @@ from kappa.runtime.worker.spent import Spent
 from kappa.runtime.worker.tenure import Tenure
 
 EXIT_STATUS = 70
+_LAST_WORD_S = 1.0
 
 _ENDS = "the log goes on and this worker does not"
 _REBUILDS = f"{_ENDS}: its clients are built anew"
@@ -170,4 +171,5 @@ class Watchdog:
 
     def _end(self, error: Stalled) -> None:
         self._desk.send(Ended(error))
+        self._desk.flush(_LAST_WORD_S)  # a supervisor that does not listen is not waited for
         os._exit(EXIT_STATUS)

@@ -11,7 +11,7 @@ import socket
 import threading
 from collections.abc import Callable
 from contextlib import ExitStack
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from sqlalchemy import Engine
 from tenacity import RetryCallState, wait_exponential
@@ -50,6 +50,11 @@ class Relayed:
     sent: int = 0
     set_aside: int = 0
     failure: KappaError | None = None
+
+    def followed_by(self, later: Relayed) -> Relayed:
+        """All that was done, and what was met last."""
+        sent, set_aside = self.sent + later.sent, self.set_aside + later.set_aside
+        return replace(later, sent=sent, set_aside=set_aside)
 
 
 Listener = Callable[[Relayed], None]

@@ -71,6 +71,10 @@ class Report:
     corrections: int = 0
     commit_s: float = 0.0
 
+    def followed_by(self, later: Report) -> Report:
+        """What both checkpoints added, as if they were one."""
+        return self + later
+
     def __add__(self, other: Report) -> Report:
         return Report(
             self.offsets + other.offsets,
