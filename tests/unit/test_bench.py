@@ -19,6 +19,7 @@ from confluent_kafka import Message
 from bench import catch_up, orders, pinned, replay, state, ticks, transactions, verify, visits
 from bench.jobs import JOBS
 from bench.jobs.job import Arrived, Job
+from bench.nexmark import measure as nexmark
 from bench.orders import ORDERS
 from bench.pinned import PLUGINS, Pinned
 from bench.stream import Stream
@@ -187,6 +188,9 @@ def test_reports_can_be_read() -> None:
     report = replay.Report(0, 0.1, (replay.Stage("fetch only", measured),), (job,))
     *_, found = (line for line in replay.render(report).splitlines() if "windows" in line)
     assert found.split() == ["tumbling", "windows", "1,000", "1,200,000", "500", "2.0"]
+    query = nexmark.Result("q1", "currency", changed(twice, records=920, seconds=0.5))
+    shown = nexmark.render(nexmark.Report(0, 0.1, 1_000, (query,), ()))
+    assert shown.splitlines()[1].split()[2:] == ["920", "7", "0.50", "1,840", "2,000", "2.50"]
     kept = state.Report(0, 0.1, 1_000, measured, measured, 1.25)
     assert "1.25 s" in state.render(kept)
 
