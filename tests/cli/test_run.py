@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 import signal
 import subprocess
@@ -84,6 +85,19 @@ class Site:
 
     def owners(self) -> set[object]:
         return {owner for (owner,) in self.query("SELECT owner FROM kappa_offset")}
+
+    def held(self) -> dict[object, tuple[object, int]]:
+        """By partition: who holds it, and how far it has come."""
+        found = self.query("SELECT partition, owner, next_offset FROM kappa_offset")
+        return {partition: (owner, int(str(offset))) for partition, owner, offset in found}
+
+    def advanced(self, since: dict[object, tuple[object, int]]) -> set[object]:
+        """Who has committed records of a partition that was theirs already then."""
+        return {
+            owner
+            for partition, (owner, offset) in self.held().items()
+            if since[partition][0] == owner and offset > since[partition][1]
+        }
 
     def wait_for(self, position: int, version: int = 1) -> None:
         wait(lambda: self.position(version) >= position, f"offset {position}")
@@ -207,10 +221,19 @@ def test_without_the_plugin_there_is_nothing_to_follow(site: Site, kappa: Kappa)
     assert f"no installed processor is called '{site.shop.processor}'" in done.err
 
 
-def test_a_replay_is_shared_by_all_who_join(site: Site, kappa: Kappa) -> None:
-    join = ("replay", site.shop.processor, "--join", "--json", "--batch-size", "50")
-    with site.running(*join) as first, site.running(*join, "--rate-limit", "400") as second:
-        assert (first.wait(60), second.wait(60)) == (0, 0)
+def test_a_replay_is_shared_by_all_who_join_and_goes_on_when_one_is_killed(
+    site: Site, kappa: Kappa
+) -> None:
+    join = ("replay", site.shop.processor, "--join", "--json", "--batch-size", "20")
+    slowly = (*join, "--rate-limit", "60")  # neither is to be done before the other has joined
+    with site.running(*slowly) as first, site.running(*slowly) as second:
+        wait(lambda: len(site.owners() - {None}) == 2, "both to hold partitions")
+        held = site.held()
+        wait(lambda: len(site.advanced(held)) == 2, "both to commit records")
+        second.kill()
+        read, _ = first.communicate(timeout=PATIENCE_S)
+        assert first.returncode == 0
+    assert 0 < json.loads(read)["records"] < COUNT
     assert site.counted() == site.position() == COUNT
     ((state,),) = site.query("SELECT state FROM kappa_version")
     assert state == "ready"
