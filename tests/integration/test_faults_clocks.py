@@ -178,10 +178,19 @@ def test_state_stays_bounded(
     assert max(held) <= _most_open(sent)
     (sessions,) = site.query(f"SELECT count(*) FROM {name}__v1")
     assert sessions[0] > 2 * max(held)
-    timers = site.processor(TIMERS, topic)
-    site.replay(timers, 20)
-    (keys,) = site.query(f"SELECT count(*) FROM {timers}__v1__state")
-    assert keys[0] <= len({one.key for one in sent})
+
+
+def test_states_and_timers_are_gone_when_they_are_due(
+    site: Site, stream: tuple[str, list[Sent]]
+) -> None:
+    topic, sent = stream
+    name = site.processor(TIMERS, topic)
+    site.replay(name, 20)
+    rows = site.query(
+        f"SELECT partition, key, event_timer, processing_timer FROM {name}__v1__state ORDER BY 1, 2"
+    )
+    assert [tuple(row) for row in rows] == _remembered(sent)
+    assert rows
 
 
 def _most_open(sent: Sequence[Sent]) -> int:
@@ -191,3 +200,38 @@ def _most_open(sent: Sequence[Sent]) -> int:
     so that few are ever open at once: the current one, and one per record ahead of time.
     """
     return 4 * len({one.key for one in sent})
+
+
+def _remembered(sent: Sequence[Sent]) -> list[tuple[int, str, int | None, int | None]]:
+    """What TIMERS should still know at the end: keys, and when something of them is due."""
+    left = []
+    for partition in range(PARTITIONS):
+        due: dict[str, dict[str, int]] = {}
+        now = newest = 0
+        for one in sent:
+            if one.partition != partition:
+                continue
+            assert one.reading is not None
+            assert one.key is not None
+            now, at = max(now, one.timestamp), one.reading.at
+            if at > one.timestamp + DAY_MS:
+                continue
+            newest = max(newest, at)
+            for timers in due.values():
+                _drop(timers, ["clock"], now)
+            mine = due.setdefault(one.key.decode(), {})
+            life = max(at + 300_000, mine.get("seen", 0))
+            mine |= {"seen": life, "event": at + 45_000, "clock": now + 45_000}
+            for timers in due.values():
+                _drop(timers, ["seen", "event"], newest - 20_000)
+        for key, timers in sorted(due.items()):
+            of_events = [at for name, at in timers.items() if name != "clock"]
+            if timers:
+                left.append((partition, key, min(of_events, default=None), timers.get("clock")))
+    return left
+
+
+def _drop(timers: dict[str, int], names: Sequence[str], through: int) -> None:
+    for name in names:
+        if timers.get(name, through + 1) <= through:
+            del timers[name]

@@ -116,7 +116,7 @@ def aligned(
             if watermark < closing:
                 expected.groups.setdefault((record.key, window), []).append(record)
         if watermark >= max(closes):
-            expected.late[record.place] = ("late", watermark - max(closes))
+            expected.late[record.place] = ("window_closed", watermark - max(closes))
     return expected
 
 
@@ -154,7 +154,7 @@ def sessions(
                 gone.append(session)
         if not gone and time + gap + times.allowed_lateness <= watermark:
             expected.late[record.place] = (
-                "late",
+                "session_closed",
                 watermark - (time + gap + times.allowed_lateness),
             )
             continue
