@@ -144,6 +144,11 @@ def _said(version: VersionStatus) -> Iterator[str]:
             f"a timer is due since {version.timer_due:%Y-%m-%d %H:%M:%S} UTC: it fires with the"
             " next record of its partition"
         )
+    if version.lag == 0 and version.event_timer_due is not None and version.event_timer_due < now:
+        yield (
+            f"an event-time timer or ttl is set for {version.event_timer_due:%Y-%m-%d %H:%M:%S}"
+            " UTC: it waits for records of its partition"
+        )
     if version.held_until is not None:
         yield (
             "held for a comparison or a promote; it goes on by"

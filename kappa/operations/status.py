@@ -80,6 +80,8 @@ class VersionStatus:
             changed a window that was final.
         timer_due: when the earliest processing-time timer is due. A timer fires with the next
             record of its partition, so one that is overdue waits for that.
+        event_timer_due: when, in event time, the earliest event-time timer or the first end of
+            a ttl is due. It waits until records have brought the watermark of its partition there.
         held_until: when it goes on at the latest, where a comparison or a promote holds it at
             the offsets of another version.
         lag_seconds: how far event time is behind the clock in the partition that is furthest
@@ -107,6 +109,7 @@ class VersionStatus:
     final_through: datetime | None
     corrections: int
     timer_due: datetime | None
+    event_timer_due: datetime | None
     held_until: datetime | None
     lag_seconds: float | None
     workers: tuple[WorkerStatus, ...]
@@ -123,7 +126,7 @@ class _Found:
     record: VersionRecord
     partitions: Sequence[PartitionProgress]
     final: finality.Final
-    timer_due: int | None
+    timers: state.NextTimers
     held_until: datetime | None
     workers: tuple[WorkerStatus, ...]
     failures: tuple[Failure, ...]
@@ -167,7 +170,7 @@ def _find(connection: Connection, record: VersionRecord) -> _Found:
         record=record,
         partitions=progress.read(connection, name, version),
         final=finality.read(connection, name, version),
-        timer_due=state.next_processing_timer(connection, record.layout),
+        timers=state.next_timers(connection, record.layout),
         held_until=holds.expiry(connection, name, version),
         workers=here,
         failures=tuple(
@@ -219,7 +222,8 @@ def _status(found: _Found, serving: bool, ends: Ends) -> VersionStatus:
         overrides=record.overrides,
         final_through=found.final.through,
         corrections=found.final.corrections,
-        timer_due=_moment(found.timer_due),
+        timer_due=_moment(found.timers.processing),
+        event_timer_due=_moment(found.timers.event),
         held_until=found.held_until,
         lag_seconds=_lag_seconds(rows, ends),
         workers=found.workers,

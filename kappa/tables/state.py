@@ -19,6 +19,7 @@ from sqlalchemy.dialects import postgresql
 from sqlalchemy.schema import AddConstraint, CreateIndex, CreateTable
 
 from kappa.tables import catalog, names
+from kappa.tables.bookkeeping import offset
 from kappa.tables.copy import copy_in
 from kappa.tables.engine import driver, translating
 from kappa.tables.layout import Column, Layout, key_of
@@ -118,13 +119,40 @@ def every_state(conn: Connection, layout: Layout, partition: int, most: int) -> 
     return found if len(found) <= most else None
 
 
-def next_processing_timer(conn: Connection, layout: Layout) -> int | None:
-    """When the earliest processing-time timer of any partition is due, ms; None without any."""
+class NextTimers(NamedTuple):
+    """When the earliest timer of each kind is due in any partition, ms; None without any.
+
+    The end of a state's life counts as one in event time.
+    """
+
+    event: int | None = None
+    processing: int | None = None
+
+
+def next_timers(conn: Connection, layout: Layout) -> NextTimers:
+    """The earliest timers that are set."""
     if layout.state_table is None or catalog.find(conn, layout.state_table) is None:
-        return None
-    due = _table(layout).c.processing_timer
-    earliest: int | None = conn.scalar(sa.select(sa.func.min(due)).where(due.is_not(None)))
-    return earliest
+        return NextTimers()
+    table = _table(layout)
+    timers = (table.c.event_timer, table.c.processing_timer)
+    return NextTimers(*(conn.scalar(_earliest(layout, timer)) for timer in timers))
+
+
+def _earliest(layout: Layout, timer: sa.Column[Any]) -> sa.Select[Any]:
+    """Looks at the first entry of the timers' index in each partition, and no further."""
+    part = (
+        sa.select(offset.c.partition)
+        .where(offset.c.processor == layout.processor, offset.c.version == layout.version)
+        .subquery("part")
+    )
+    first = (
+        sa.select(timer.label("due"))
+        .where(timer.table.c.partition == part.c.partition, timer.is_not(None))
+        .order_by(timer)
+        .limit(1)
+        .lateral("first")
+    )
+    return sa.select(sa.func.min(first.c.due)).select_from(part.join(first, sa.true()))
 
 
 @lru_cache(maxsize=64)

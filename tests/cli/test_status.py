@@ -101,6 +101,50 @@ def test_a_version_that_is_held_says_so(kappa: Kappa, settings: Settings, shop: 
     assert kappa("status", "--json").json[0]["held_until"] is None
 
 
+WAITING = """
+import polars as pl
+from kappa import KeyedProcessor, Source
+
+class Waiting(KeyedProcessor):
+    name, version = "{name}", 1
+    source = Source("{topic}", event_time="placed_at")
+    key = "customer"
+    output = {{"said": pl.String()}}
+
+    def on_event(self, event, ctx):
+        ctx.set_event_timer(ctx.event_time + 60_000)
+        ctx.set_processing_timer(ctx.processing_time)
+
+    def on_timer(self, at, ctx):
+        pass
+
+processor = Waiting
+"""
+
+
+def test_timers_of_silent_partitions_wait_and_that_is_said(
+    kappa: Kappa,
+    settings: Settings,
+    plugin: Callable[[str, str], None],
+    unique: Callable[[str], str],
+    tmp_path: Path,
+) -> None:
+    ordered = orders(12, seed=5)
+    shop = open_shop(settings, plugin, unique, tmp_path, records=ordered, code=WAITING)
+    rebuild(settings, shop)
+    (seen,) = kappa("status", "--json").json
+    assert datetime.fromisoformat(seen["timer_due"]) < datetime.now(UTC)
+    set_for = datetime.fromisoformat(seen["event_timer_due"])
+    assert set_for.timestamp() * 1000 - 60_000 in {order["placed_at"] for order in ordered}
+    said = kappa("status").err
+    assert "version 1: a timer is due since" in said
+    assert f"ttl is set for {set_for:%Y-%m-%d %H:%M:%S} UTC: it waits for records" in said
+    publish(settings, shop.topic, tmp_path, orders(1, seed=6))
+    said = kappa("status").err
+    assert "a timer is due since" in said
+    assert "ttl is set for" not in said, "there is something left to read"
+
+
 @pytest.mark.parametrize("ms", [10**15, -(10**15), None])
 def test_a_timer_beyond_the_calendar_is_never_due(ms: int | None) -> None:
     assert _moment(ms) is None
