@@ -125,6 +125,11 @@ class Membership:
             self._advice = dict(positions)
 
     @property
+    def partitions(self) -> frozenset[int]:
+        """What is held just now."""
+        return self._held
+
+    @property
     def joined(self) -> bool:
         """Whether the group has given us an assignment yet, if only an empty one."""
         return self._joined

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import urllib.request
 from collections.abc import Callable, Iterator
 
 import pytest
@@ -39,7 +40,7 @@ def test_a_registry_that_cannot_be_read_at_the_start(scene: Callable[..., Scene]
 def test_a_registry_that_is_deleted(scene: Callable[..., Scene]) -> None:
     """Schemas that were read are known; what needs another waits until it is there again."""
     here = scene()
-    first = here.run()
+    first = here.run("--http", "127.0.0.1:0")
     here.publish()
     here.catch_up()
     schema_id = here.site.schema_id(here.topic)
@@ -53,6 +54,7 @@ def test_a_registry_that_is_deleted(scene: Callable[..., Scene]) -> None:
     here.send([unknown])
     wait_until("who needs another is told", lambda: "UnknownSchema" in first.errors())
     assert here.lag > 0
+    wait_until("the lag is measured while it waits", lambda: measured_waiting(first) > 0)
     here.site.create(here.site.settings.registry.topic, 1, cleanup_policy="compact")
     here.site.force_schema(here.topic, SCHEMA, 1, schema_id)
     here.site.force_schema(here.topic, SCHEMA, 2, schema_id + 1)
@@ -68,6 +70,16 @@ def readings(here: Scene, schema_id: int, count: int) -> list[Unsent]:
         Unsent(number % here.partitions, b"s", encoded(schema_id, reading), reading)
         for number, reading in enumerate(made)
     ]
+
+
+def measured_waiting(run: Run) -> float:
+    """The lag that its metrics show of a worker that waits; 0 where none does."""
+    (event,) = run.events("metrics and health")
+    with urllib.request.urlopen(f"{event['url']}/metrics", timeout=10) as answer:
+        lines = answer.read().decode().splitlines()
+    if not any('state="waiting"' in line and line.endswith(" 1.0") for line in lines):
+        return 0
+    return sum(float(line.split()[-1]) for line in lines if line.startswith("kappa_lag_records{"))
 
 
 def delete(here: Scene) -> None:

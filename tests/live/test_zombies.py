@@ -15,7 +15,7 @@ from kappa.plugins import find, load
 from kappa.runtime.assembly import assemble
 from kappa.runtime.live import admittance
 from tests.faults import Site, wait_until
-from tests.live.invariants import check
+from tests.live.invariants import check, check_now
 from tests.live.scenes import Scene
 
 SLOW = """
@@ -94,11 +94,12 @@ def test_a_supervisor_that_is_paused_holds_up_none_of_its_workers(
     here.publish()
     here.catch_up()
     run.supervisor.send_signal(signal.SIGSTOP)
-    here.publish(1_000)
+    here.publish(500)
     here.catch_up()
     run.supervisor.send_signal(signal.SIGCONT)
-    check(here)
     assert run.workers() == [worker]
+    assert run.stop() == 0
+    check_now(here)
 
 
 def test_a_worker_that_was_paused_when_it_had_asked_where_the_log_ends(

@@ -202,7 +202,7 @@ class _Follower:
             run_in_steps(begin, terms, stopping)
         except Fenced as error:
             membership.released(held)
-            self._fenced(error, membership, held)
+            self._fenced(error, membership, watchdog, held)
         except PASSING as error:
             membership.released(held)
             watchdog.told(error)
@@ -287,7 +287,9 @@ class _Follower:
             on_lost=watchdog.told,
         )
 
-    def _fenced(self, error: Fenced, membership: Membership, held: Holding) -> None:
+    def _fenced(
+        self, error: Fenced, membership: Membership, watchdog: Watchdog, held: Holding
+    ) -> None:
         """Promotes and holds raise epochs and leave the owner; another owner is another worker.
 
         Then the group has decided anew, or is about to, and claiming at once would take back
@@ -295,6 +297,7 @@ class _Follower:
         """
         owner = error.detail.get("owner_now")
         if owner is not None and owner != self._task.owner:
+            watchdog.lost()
             membership.wait(held, _FENCED_PAUSE_S)
 
     def _rest(self) -> None:

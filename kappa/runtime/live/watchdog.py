@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import os
 import time
+from dataclasses import replace
 
 import psutil
 
@@ -44,6 +45,7 @@ class Watchdog:
         self._membership = membership
         self._desk = desk
         self._tenure: Tenure | None = None
+        self._stood: tuple[Standing, ...] = ()
         self._preparing_since: float | None = None
         self._error: KappaError | None = None
         self._stalled: Stalled | None = None
@@ -63,6 +65,8 @@ class Watchdog:
 
     def watch(self, tenure: Tenure | None) -> None:
         """A tenure has begun, or (None) the last one is over."""
+        if self._tenure is not None:
+            self._stood = self._standing(self._tenure)
         self._tenure, self._preparing_since = tenure, None
         if tenure is not None:
             self._clients_since = time.monotonic()
@@ -72,6 +76,10 @@ class Watchdog:
     def told(self, error: KappaError | None) -> None:
         """What the worker waits out; None where it has got something done."""
         self._error, self._preparing_since = error, None
+
+    def lost(self) -> None:
+        """Another worker has claimed what the last tenure was over."""
+        self._stood = ()
 
     def look(self) -> None:
         """Tells how the worker is, and judges whether it gets on. To be called every second."""
@@ -92,7 +100,7 @@ class Watchdog:
         self._desk.send(
             Pulse(
                 state=self._state(tenure),
-                standing=() if tenure is None else self._standing(tenure),
+                standing=self._left() if tenure is None else self._standing(tenure),
                 fetch_s=spent.fetch_s,
                 fold_s=spent.fold_s,
                 commit_s=spent.commit_s,
@@ -121,6 +129,15 @@ class Watchdog:
                 watermark=self._watermark(run.clock.max_event_time),
             )
             for run in tenure.runs
+        )
+
+    def _left(self) -> tuple[Standing, ...]:
+        """Where the last tenure left what is held still: it waits, and the log may go on."""
+        ends, held = self._ends.latest.by_partition, self._membership.partitions
+        return tuple(
+            replace(part, end=ends.get(part.partition))
+            for part in self._stood
+            if part.partition in held
         )
 
     def _watermark(self, max_event_time: int | None) -> int | None:
