@@ -30,7 +30,7 @@ from kappa.runtime.assembly import assemble, registry_of
 from kappa.runtime.worker.checkpoint import LogEnds, pass_silence
 from kappa.runtime.worker.claiming import claim
 from kappa.runtime.worker.job import Rhythm
-from kappa.runtime.worker.tenure import Terms
+from kappa.runtime.worker.terms import Terms
 from kappa.runtime.worker.worker import taken_over
 from kappa.tables import progress
 from kappa.versions import records

@@ -38,7 +38,8 @@ from kappa.runtime.worker.checkpoint import LogEnds
 from kappa.runtime.worker.holding import stands
 from kappa.runtime.worker.job import Report, Rhythm
 from kappa.runtime.worker.steps import run_in_steps
-from kappa.runtime.worker.tenure import Tenure, Terms
+from kappa.runtime.worker.tenure import Tenure
+from kappa.runtime.worker.terms import Terms
 from kappa.runtime.worker.worker import taken_over
 from kappa.tables.engine import connect
 from kappa.tables.finality import Partition
@@ -285,6 +286,7 @@ class _Follower:
             ends=lambda: log_ends(topic, places, watch.latest),
             patience_s=_COMMIT_PATIENCE_S,
             on_lost=watchdog.told,
+            sets_aside=True,
         )
 
     def _fenced(

@@ -165,7 +165,7 @@ class WorkerPlace(Place):
 
     def _told(self, message: object) -> None:
         if isinstance(message, Report):
-            self._progressed()
+            self._failures = 0  # what a pulse said last still holds: one partition may wait
             self._observer.report(self._worker, message)
         elif isinstance(message, Pulse):
             if message.state in ("following", "idle"):

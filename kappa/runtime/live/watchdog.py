@@ -106,16 +106,22 @@ class Watchdog:
                 commit_s=spent.commit_s,
                 buffered_bytes=0 if tenure is None else tenure.buffered_bytes,
                 resident_bytes=self._memory.memory_info().rss,
-                error=self._error or self._ends.latest.error or self._stalled,
+                error=self._trouble(tenure),
             )
         )
 
     def _state(self, tenure: Tenure | None) -> str:
-        if self._error or self._ends.latest.error or self._stalled:
+        if self._trouble(tenure) is not None:
             return "waiting"
         if tenure is not None:
             return "following"
         return "idle" if self._membership.joined else "joining"
+
+    def _trouble(self, tenure: Tenure | None) -> KappaError | None:
+        """Why it waits, or a partition of it; None where all is well."""
+        lacking = {} if tenure is None else tenure.aside.errors
+        lacks = next(iter(lacking.values()), None)
+        return self._error or self._ends.latest.error or self._stalled or lacks
 
     def _standing(self, tenure: Tenure) -> tuple[Standing, ...]:
         ends = self._ends.latest.by_partition
@@ -152,8 +158,9 @@ class Watchdog:
             self._clients_since,
             dict(tenure.committed),
             self._ends.latest.by_partition,
-            # A hold is over by itself.
-            excused={run.place.partition for run in tenure.runs if run.finished},
+            # A hold is over by itself, and a schema may come.
+            excused={run.place.partition for run in tenure.runs if run.finished}
+            | tenure.aside.errors.keys(),
             in_database=self.spent.waits_for == "database",
         )
         self._act(tenure, stuck)

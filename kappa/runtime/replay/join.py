@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
+from contextlib import AbstractContextManager
 
 from sqlalchemy import Engine
 
@@ -28,7 +29,9 @@ from kappa.runtime.replay.plan import Plan
 from kappa.runtime.worker.checkpoint import LogEnds
 from kappa.runtime.worker.holding import stands
 from kappa.runtime.worker.job import Report, Rhythm
-from kappa.runtime.worker.tenure import Terms
+from kappa.runtime.worker.steps import run_in_steps
+from kappa.runtime.worker.tenure import Tenure
+from kappa.runtime.worker.terms import Terms
 from kappa.runtime.worker.worker import taken_over
 from kappa.tables import progress
 from kappa.tables.engine import connect
@@ -148,17 +151,14 @@ class _Shared:
         }
         if not mine or stands(self._engine, plan.assembly.layout, mine):
             return
+
+        def begun(terms: Terms) -> AbstractContextManager[Tenure]:
+            return taken_over(
+                plan.settings, plan.assembly, plan.registry, terms, mine, owner(), self._heard
+            )
+
         try:
-            with taken_over(
-                plan.settings,
-                plan.assembly,
-                plan.registry,
-                self._terms,
-                mine,
-                owner(),
-                self._heard,
-            ) as tenure:
-                tenure.run(lambda: not membership.stands(held))
+            run_in_steps(begun, self._terms, lambda: not membership.stands(held))
         except Fenced:
             membership.released(held)
             membership.wait(held, _FENCED_PAUSE_S)

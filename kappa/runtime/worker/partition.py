@@ -48,6 +48,8 @@ class PartitionRun:
         self.position = claimed.next_offset
         self.clock = PartitionClock(claimed.max_event_time, claimed.max_record_time)
         self.waiting: RawBatch | None = None
+        self.lacks: UnknownSchema | None = None
+        """Why the last batch was not folded to its end: a record's schema is not there."""
         self.served = 0
         """When it last had its turn, as its worker counts them."""
         self.epoch = claimed.epoch
@@ -77,24 +79,45 @@ class PartitionRun:
     ) -> pl.DataFrame:
         """Folds one raw batch in; returns its dead letters, ready for their table.
 
-        ``keys_at`` finds the record keys of dead letters where the batch came without keys.
+        Where the schema of a record is not registered, ``position`` comes to stand there, and
+        ``lacks`` says so. ``keys_at`` finds the record keys of dead letters where the batch came
+        without keys.
 
         Raises:
             TooManyDeadLetters: there are more than the processor goes on with.
+            SchemaError: a record's schema is there and cannot be read as the reader's.
         """
-        found = []
-        for stretch in self._copies.stretches(raw):
-            dead = self._apply(stretch, decoder, fold, keys_at)
-            of_records = _of_records(dead)
-            applied = self._copies.folded(stretch, of_records)
-            self._budget.spend(stretch.offsets, dead, applied)
-            self._tally.dead += len(of_records)
-            self._tally.filtered += stretch.filtered
-            found.append(dead)
-        self.position = raw.next_offset
-        self._tally.records += len(raw.values)
-        self._tally.size_bytes += raw.size_bytes
-        return found[0] if len(found) == 1 else pl.concat(found)
+        self.lacks = None
+        found: list[pl.DataFrame] = []
+        left = raw
+        while True:
+            try:
+                for stretch in self._copies.stretches(left):
+                    found.append(self._fold(stretch, decoder, fold, keys_at))
+                break
+            except UnknownSchema as error:
+                self.lacks = error
+                at = error.detail["offset"]
+                assert isinstance(at, int)
+                left = _between(raw, self.position, at)
+                if not len(left):
+                    break
+        return found[0] if len(found) == 1 else pl.concat([_NO_LETTERS, *found])
+
+    def _fold(
+        self, stretch: Stretch, decoder: BatchDecoder, fold: Fold, keys_at: KeysAt
+    ) -> pl.DataFrame:
+        """Folds one stretch of a batch in, whole or (where it cannot be decoded) not at all."""
+        dead = self._apply(stretch, decoder, fold, keys_at)
+        of_records = _of_records(dead)
+        applied = self._copies.folded(stretch, of_records)
+        self._budget.spend(stretch.offsets, dead, applied)
+        self.position = stretch.raw.next_offset
+        self._tally.records += len(stretch.offsets)
+        self._tally.dead += len(of_records)
+        self._tally.filtered += stretch.filtered
+        self._tally.size_bytes += stretch.raw.size_bytes
+        return dead
 
     def _apply(
         self, stretch: Stretch, decoder: BatchDecoder, fold: Fold, keys_at: KeysAt
@@ -138,6 +161,13 @@ class PartitionRun:
     def take_applied(self) -> list[Retried]:
         """The copies that were applied since the last time; they go with the checkpoint."""
         return self._copies.take_applied()
+
+
+def _between(raw: RawBatch, begin: int, end: int) -> RawBatch:
+    """The records of the batch from ``begin`` on that lie before the offset ``end``."""
+    before, _ = raw.cut(int(np.searchsorted(raw.offsets, end)))
+    done = int(np.searchsorted(before.offsets, begin))
+    return before if not done else before.cut(done)[1] or before.cut(0)[0]
 
 
 def _of_records(dead: pl.DataFrame) -> list[int]:

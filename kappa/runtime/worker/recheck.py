@@ -86,6 +86,8 @@ class Recheck:
         raw = self._raw(letters)
         run = PartitionRun(_claimed(raw), None, NoLetters(assembly.name, assembly.version))
         dead = run.fold(raw, decoder, fold, lambda offsets: {})
+        if run.lacks is not None:
+            raise run.lacks
         return {
             offset: (error_class, message)
             for offset, error_class, message in dead.select(

@@ -12,7 +12,8 @@ from contextlib import AbstractContextManager
 from dataclasses import replace
 
 from kappa.errors import TooManyDeadLetters
-from kappa.runtime.worker.tenure import Tenure, Terms
+from kappa.runtime.worker.tenure import Tenure
+from kappa.runtime.worker.terms import Terms
 
 _FINER = 100
 """How much smaller the steps get each time: so many are read again at most."""

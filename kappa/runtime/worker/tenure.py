@@ -11,31 +11,29 @@ import time
 from collections.abc import Callable, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import suppress
-from dataclasses import dataclass
 from functools import partial
 
+import numpy as np
 import polars as pl
 from sqlalchemy import Engine
 
 from kappa.avro.decode import BatchDecoder
-from kappa.config import KafkaSettings
-from kappa.errors import DatabaseUnavailable
+from kappa.errors import DatabaseUnavailable, UnknownSchema
 from kappa.failpoints import reach
 from kappa.log.reader import LogReader
 from kappa.log.records import RawBatch
-from kappa.processing.dead_letter_limit import DeadLetterLimit
 from kappa.processing.events import Fold
-from kappa.runtime.worker.checkpoint import Checkpoint, LogEnds, pass_silence
-from kappa.runtime.worker.job import Report, Rhythm
+from kappa.runtime.worker.aside import Aside
+from kappa.runtime.worker.checkpoint import Checkpoint, pass_silence
+from kappa.runtime.worker.job import Report
 from kappa.runtime.worker.keys import read_keys
 from kappa.runtime.worker.lasting import commit_lasting
 from kappa.runtime.worker.pace import Pace
 from kappa.runtime.worker.partition import PartitionRun
 from kappa.runtime.worker.spent import Spent
 from kappa.runtime.worker.stride import Stride
+from kappa.runtime.worker.terms import Terms
 from kappa.tables import dead_letters
-from kappa.tables.layout import Layout
-from kappa.tables.remerge import Remerge
 
 _LOOK_S = 0.2
 """How long to wait for records before looking whether to stop."""
@@ -44,30 +42,6 @@ _SILENCE_S = 1.0
 """How often to look whether a partition has become silent."""
 
 Listener = Callable[[Report], None]
-
-
-@dataclass(frozen=True)
-class Terms:
-    """What does not change during a tenure.
-
-    Attributes:
-        building: whether rows are appended to a table without keys, or merged into one.
-        limit: how many dead letters the version goes on with.
-        ends: up to where the version's partitions are being read, whoever does, and which of
-            them may be silent; asked at every checkpoint. None while nobody knows.
-        patience_s: how long a commit waits for a database that is lost.
-        on_lost: hears each time that it is found to be.
-    """
-
-    kafka: KafkaSettings
-    layout: Layout
-    remerge: Remerge | None
-    building: bool
-    limit: DeadLetterLimit
-    rhythm: Rhythm
-    ends: Callable[[], LogEnds | None]
-    patience_s: float
-    on_lost: Callable[[DatabaseUnavailable], None] = lambda lost: None
 
 
 class Tenure:
@@ -90,6 +64,7 @@ class Tenure:
     ) -> None:
         self.runs = runs
         self.committed = {run.place.partition: run.position for run in runs}
+        self.aside = Aside()
         self._terms = terms
         self._reader = reader
         self._decoder = decoder
@@ -145,16 +120,15 @@ class Tenure:
 
     def _step(self, left: list[PartitionRun]) -> int:
         """Folds a stretch of one partition and counts its records; waits where there is none."""
-        turns = self._turns(left)
+        now = time.monotonic()
+        turns = self._turns([run for run in left if not self.aside.waits(run.place.partition, now)])
         for run in turns:
             raw = run.waiting or self._reader.next(run.place, 0)
             if raw is not None:
                 self._served += 1
                 run.served = self._served
                 until_due = self._terms.rhythm.batch_size - self._since
-                raw, run.waiting = raw.cut(self._stride.next(until_due, len(left)))
-                self._take(run, raw)
-                return len(raw.values)
+                return self._take(run, raw, self._stride.next(until_due, len(left)))
             if run.target is not None and self._reader.ended(run.place):
                 run.position = run.target  # only markers or aborted records were left
                 return 0
@@ -171,7 +145,7 @@ class Tenure:
         database. Of those that have none, the one that was served longest ago: a flood of old or
         dead records in one must not keep the others waiting.
         """
-        if left[0].target is not None:
+        if left and left[0].target is not None:
             return [min(left, key=lambda run: run.behind)]
         return sorted(left, key=lambda run: run.served)
 
@@ -182,19 +156,38 @@ class Tenure:
         due = self._first + self._terms.rhythm.delay_s
         return min(max(due - time.monotonic(), 0.0), _LOOK_S)
 
-    def _take(self, run: PartitionRun, raw: RawBatch) -> None:
+    def _take(self, run: PartitionRun, waiting: RawBatch, most: int) -> int:
+        """Folds at most so many of the records that wait, and counts them."""
         reach("fetched")
         keys_at = partial(read_keys, self._terms.kafka, run.topic_id, run.place)
         began = time.monotonic()
+        raw, run.waiting = waiting.cut(most)
         dead = run.fold(raw, self._decoder, self._fold, keys_at)
+        if run.lacks is None:
+            self.aside.take_back(run.place.partition)
+        else:
+            raw, run.waiting = self._set_aside(run, waiting, run.lacks)
         self._stride.took(len(raw.values), time.monotonic() - began)
         reach("folded")
         if len(dead):
             self._dead.append(dead)
         self._since += len(raw.values)
         self._bytes += raw.value_bytes
-        if self._first is None:
+        if self._first is None and not run.settled:
             self._first = time.monotonic()
+        return len(raw.values)
+
+    def _set_aside(
+        self, run: PartitionRun, waiting: RawBatch, error: UnknownSchema
+    ) -> tuple[RawBatch, RawBatch | None]:
+        """The records that were folded, and those from the one on that lacks its schema."""
+        if not self._terms.sets_aside:
+            raise error
+        folded = int(np.searchsorted(waiting.offsets, run.position))
+        if folded:
+            self.aside.take_back(run.place.partition)
+        self.aside.put(run.place.partition, error, time.monotonic())
+        return waiting.cut(folded)
 
     def _due(self) -> bool:
         rhythm = self._terms.rhythm

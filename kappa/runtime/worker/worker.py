@@ -26,7 +26,8 @@ from kappa.runtime.worker.partition import PartitionRun
 from kappa.runtime.worker.spent import Spent
 from kappa.runtime.worker.steps import run_in_steps
 from kappa.runtime.worker.store import PostgresStore
-from kappa.runtime.worker.tenure import Listener, Tenure, Terms
+from kappa.runtime.worker.tenure import Listener, Tenure
+from kappa.runtime.worker.terms import Terms
 from kappa.tables.engine import connect
 from kappa.tables.layout import Layout
 from kappa.tables.progress import Partition
