@@ -63,7 +63,8 @@ def test_quantiles_are_near_the_exact_ones_however_records_are_split(
             continue
         for share, one in zip(shares, found[group], strict=True):
             assert is_near(one, exact(mine, share), accuracy)
-            assert math.copysign(1, one) == math.copysign(1, exact(mine, share))
+            if abs(exact(mine, share)) >= SMALLEST:
+                assert math.copysign(1, one) == math.copysign(1, exact(mine, share))
             if share in (0, 1):
                 assert one == exact(mine, share)
 
