@@ -276,7 +276,7 @@ def test_of_a_topic_made_anew_all_leaves_before_another_version_takes_over(site:
         future.result(30)
     wait_until("it is gone", lambda: topic not in client.list_topics(timeout=10).topics)
     site.create(topic, PARTITIONS)
-    publish(site, topic, 30)
+    publish(site, topic, 120)  # further than the former one went
     declare_second(site, name, output, topic)
     site.replay(name, version=2)
     assert {version for *_, version in outbox(site, name)} == {1}
