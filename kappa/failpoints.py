@@ -24,8 +24,7 @@ BATCH: Final = (
     "committing",
     "committed",
 )
-"""In the order in which a batch passes them. ``rows_begun`` is for replays only, which append to
-tables without keys."""
+"""In the order in which a batch passes them; ``rows_begun`` in every COPY, before its end."""
 
 REBALANCE: Final = ("revoked", "claimed")
 """Two steps of a worker that gives partitions up or takes them."""
@@ -35,6 +34,8 @@ RELAY: Final = ("relay_chosen", "relay_published", "relay_sent")
 
 CUTOVER: Final = (
     "version_created",
+    "finish_merged",
+    "finish_written",
     "version_finished",
     "drained",
     "promote_locked",
@@ -44,9 +45,11 @@ CUTOVER: Final = (
     "retire_dropped",
     "retired",
 )
-"""A version is made, its tables have their keys, the one in service takes no more input; in the
-swap all is locked, all but the views is written, they are moved, and it is committed; a version's
-tables are dropped, and that is committed. Those that end in -ed alone lie after their COMMIT."""
+"""A version is made; at its end its rows are merged, all its tables have their keys and it is
+ready, and that is committed; the one in service takes no more input; in the swap all is locked, all
+but the views is written, they are moved, and it is committed; a version's tables are dropped, and
+that is committed. Names that begin with finish_, promote_ or retire_ lie before their COMMIT, the
+others after it."""
 
 COMPARISON: Final = ("held",)
 """Two versions are held, so that they can be compared."""

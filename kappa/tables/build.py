@@ -17,6 +17,7 @@ from sqlalchemy import Connection
 from sqlalchemy.schema import AddConstraint, CreateIndex, CreateTable, DropTable
 
 from kappa.errors import DataRefused, IllegalTransition, NameTaken
+from kappa.failpoints import reach
 from kappa.tables import catalog, finality, names, parts, state
 from kappa.tables.catalog import Relation, RelationColumn, RelationKind
 from kappa.tables.engine import driver, translating
@@ -82,6 +83,7 @@ def finish(conn: Connection, layout: Layout, remerge: Remerge | None = None) -> 
         conn.execute(sa.text("SET LOCAL maintenance_work_mem = '256MB'"))
         conn.execute(sa.text("SET LOCAL work_mem = '128MB'"))
         _make_rows(conn, layout, remerge)
+        reach("finish_merged")
         _index_ends(conn, layout)
         if layout.late is not None and layout.late_table is not None:
             _add_key(conn, layout.late_table, layout.late)

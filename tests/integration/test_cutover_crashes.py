@@ -3,6 +3,8 @@
 | killed                      | left                           | the same command again     |
 |-----------------------------|--------------------------------|----------------------------|
 | once the version is made    | building                       | goes on, ready             |
+| in its first rows           | building                       | goes on from its offsets   |
+| while its tables get keys   | building, all is read          | makes them, ready          |
 | once its tables have keys   | ready                          | finds nothing to do        |
 | in a drain                  | draining, view unchanged       | promotes                   |
 | inside the swap             | as before                      | promotes                   |
@@ -67,9 +69,15 @@ def test_from_the_first_step_to_the_last(site: Site, kappa: Command) -> None:
     name = site.processor(TOTALS + TWO.partition("\n\n")[2], topic, ("processor", "second"))
     rows = f"SELECT sensor, window_start, readings, total, most FROM {name} ORDER BY 1, 2"
 
-    kappa("replay", name, "--version", "1", killed_at="version_created")
-    assert states(site.engine, name) == {1: State.BUILDING}
-    kappa("replay", name, "--version", "1", killed_at="version_finished")
+    build = ("replay", name, "--version", "1", "--batch-size", "7")
+    kappa(*build, killed_at="version_created")
+    kappa(*build, killed_at="rows_begun@2")
+    assert 0 < sum(site.positions(name).values()) < 60
+    for step in ("finish_merged", "finish_written"):
+        kappa(*build, killed_at=step)
+        assert states(site.engine, name) == {1: State.BUILDING}, step
+        assert site.positions(name) == site.ends(topic), step
+    kappa(*build, killed_at="version_finished")
     assert states(site.engine, name) == {1: State.READY}
     kappa("replay", name, "--version", "1")
     kappa("promote", name, "--version", "1", killed_at="promoted")

@@ -6,6 +6,7 @@ from sqlalchemy import Engine
 
 from kappa.config import require_kafka
 from kappa.errors import CompactedTopic, IllegalTransition, TopicRecreated
+from kappa.failpoints import reach
 from kappa.log.history import topic_history
 from kappa.runtime.assembly import Assembly
 from kappa.runtime.replay.plan import Plan
@@ -65,6 +66,7 @@ def finish(engine: Engine, plan: Plan, run: Run) -> tuple[State, int]:
                 run=run,
                 partitions=reached,
             )
+            reach("finish_written")
             return State.READY, rows
         return state, rows
 
