@@ -23,8 +23,8 @@ class CommitProxy:
         most: how many are cut; None for all.
 
     ``cut`` is what is then lost, together with the connection: the ``commit`` itself, or the
-    ``answer`` to it. Where it is a function, the connection is lost at once and the COMMIT goes
-    on when that returns.
+    ``answer`` to it, or with the answer ``all`` connections that somebody makes later. Where it
+    is a function, the connection is lost at once and the COMMIT goes on when that returns.
     """
 
     def __init__(
@@ -43,7 +43,7 @@ class CommitProxy:
         self._listener = socket.create_server(("127.0.0.1", 0))
         port = self._listener.getsockname()[1]
         self.url = make_conninfo(dsn, host="127.0.0.1", port=port, password=password or None)
-        self.cut: Literal["commit", "answer"] | Callable[[], None] = "commit"
+        self.cut: Literal["commit", "answer", "all"] | Callable[[], None] = "commit"
         self.cuts = 0
 
     def __enter__(self) -> Self:
@@ -83,9 +83,11 @@ class CommitProxy:
                 server.sendall(data)
                 continue
             self.cuts += 1
+            if self.cut == "all":
+                self._listener.shutdown(socket.SHUT_RDWR)
             client.shutdown(socket.SHUT_RDWR)
             if self.cut != "commit":
-                if self.cut != "answer":
+                if callable(self.cut):
                     self.cut()
                 server.sendall(data)
                 # The server ends the session once it has carried out what it was sent.
