@@ -96,15 +96,6 @@ def examine(conn: Connection, processor: str, version: int, options: Options) ->
     )
 
 
-def is_caught_up(conn: Connection, move: Move, options: Options) -> bool:
-    """Whether the new version is at or past the old one, and past all that was ever served."""
-    try:
-        standing(conn, move).check(options.dropped_sources)
-    except NotCaughtUp:
-        return False
-    return True
-
-
 def _against(
     conn: Connection,
     record: VersionRecord,

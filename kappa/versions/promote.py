@@ -34,7 +34,7 @@ from kappa.versions.drain import Drain
 from kappa.versions.old_readers import outlast
 from kappa.versions.outcome import settle
 from kappa.versions.preflight import Examined
-from kappa.versions.standing import read_positions
+from kappa.versions.standing import read_positions, standing
 from kappa.versions.swap import is_done, run
 
 LOCK_TIMEOUT_MS = 50
@@ -203,19 +203,14 @@ class _Promotion:
             with attempt:
                 if self._is_drain_due():
                     self._drain()
-                if not self._has_fresh_readers and self._is_caught_up():
-                    self._outlast_readers()
-                    self._has_fresh_readers = True
                 number = attempt.retry_state.attempt_number
                 moves = self._attempt(backwards=number % 2 == 0)
         return moves, number
 
     def _attempt(self, *, backwards: bool) -> tuple[Moved, ...]:
         try:
-            with self._engine.begin() as conn:
-                return run(conn, self._deployment, backwards=backwards)
-        except DatabaseUnavailable as error:
-            return settle(self._engine, self._deployment, error)
+            self._outlast_readers()
+            return self._swap(backwards=backwards)
         except OffsetsBusy:
             self._behind += 1  # we have not even come to compare
             self._has_gained = True
@@ -231,6 +226,13 @@ class _Promotion:
                     hint="is it being read? 'kappa status' shows how fast; or allow it more time",
                 ) from error
             raise
+
+    def _swap(self, *, backwards: bool) -> tuple[Moved, ...]:
+        try:
+            with self._engine.begin() as conn:
+                return run(conn, self._deployment, backwards=backwards)
+        except DatabaseUnavailable as error:
+            return settle(self._engine, self._deployment, error)
 
     def _may_pass(self, error: BaseException) -> bool:
         """Whether it is worth trying again after this, which is told then."""
@@ -271,27 +273,29 @@ class _Promotion:
         )
         self._drained_at = time.monotonic()
 
-    def _is_caught_up(self) -> bool:
-        """Whether the new versions are at or past the old ones, as one look without locks says."""
-        with self._engine.connect().execution_options(isolation_level="REPEATABLE READ") as conn:
-            return all(
-                preflight.is_caught_up(conn, move, self._deployment.options)
-                for move in self._deployment.moves
-            )
-
     def _outlast_readers(self) -> None:
         """Waits for readers that would see too little, where there is a view they may read.
 
-        Only once the new versions have caught up: a snapshot taken before shows them as they were.
+        Only once the new versions have caught up, as one look without locks says: a snapshot taken
+        before shows them as they were. A swap that comes without that could meet them just as they
+        catch up.
+
+        Raises:
+            NotCaughtUp: they have not.
+            OldSnapshot: a session still has one at the deadline.
         """
         deployment = self._deployment
         first = all(move.from_version is None for move in deployment.moves)
-        if first or deployment.options.ignore_snapshots:
+        if self._has_fresh_readers or first or deployment.options.ignore_snapshots:
             return
+        with self._engine.connect().execution_options(isolation_level="REPEATABLE READ") as conn:
+            for move in deployment.moves:
+                standing(conn, move).check(deployment.options.dropped_sources)
         until = self._deadline
         if self._drained_at is not None:
             until = min(until, self._drained_at + self._persistence.drain_s)
         outlast(self._engine, max(until - time.monotonic(), 0.0), self._tell)
+        self._has_fresh_readers = True
 
     def _tell(self, said: str) -> None:
         if said not in self._told:

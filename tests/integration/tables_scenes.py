@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import replace
 
 import polars as pl
@@ -200,6 +201,22 @@ def stored(conn: Connection, layout: Layout) -> pl.DataFrame:
 
 def without_view_column(layout: Layout, name: str) -> Layout:
     return replace(layout, view=tuple(c for c in layout.view if c.name != name))
+
+
+@contextmanager
+def old_snapshot(engine: Engine) -> Iterator[Connection]:
+    """A report that has read something, no view, and sees nothing of what is written from now on.
+
+    It is over when the block ends, or its transaction before.
+    """
+    other = engine.execution_options(isolation_level="REPEATABLE READ")
+    with other.connect() as reader:
+        reader.execute(text("SET LOCAL application_name = 'a report'"))
+        reader.execute(text("SELECT 1"))
+        with engine.begin() as writer:  # only what comes after a transaction can be younger
+            writer.execute(text("SELECT pg_current_xact_id()"))
+        yield reader
+        reader.rollback()
 
 
 def wait_until_blocked(engine: Engine, sessions: int = 1) -> None:

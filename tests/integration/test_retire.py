@@ -16,7 +16,14 @@ from kappa.versions import records
 from kappa.versions.lifecycle import State
 from kappa.versions.promote import Persistence, promote
 from kappa.versions.retire import abort, retire
-from tests.integration.tables_scenes import declare, items, ready, register, wait_until_blocked
+from tests.integration.tables_scenes import (
+    declare,
+    items,
+    old_snapshot,
+    ready,
+    register,
+    wait_until_blocked,
+)
 from tests.integration.test_promote import active, states
 
 Unique = Callable[[str], str]
@@ -96,19 +103,12 @@ def test_retired_between_the_preflight_of_a_promote_and_its_swap(
 ) -> None:
     """The promote waits there for an old snapshot, and tells; the retire comes meanwhile."""
     retired: list[bool] = []
-    old = engine.execution_options(isolation_level="REPEATABLE READ")
-    with old.connect() as reader:
-        reader.execute(text("SET application_name = 'a report'"))
-        reader.execute(text("SELECT count(*) FROM pg_class"))
-        with engine.begin() as writer:
-            writer.execute(text("SELECT pg_current_xact_id()"))
+    with old_snapshot(engine) as reader:
 
         def meanwhile(said: str) -> None:
             assert "older than the promote" in said
             retired.append(retire(engine, name, version, who="ann", force=True).changed)
             reader.rollback()
-            reader.execute(text("SET application_name = 'kappa'"))
-            reader.commit()
 
         with pytest.raises(IllegalTransition, match="retired"):
             promote(engine, {name: version}, who="bob", listener=meanwhile)
