@@ -13,6 +13,7 @@ from typing import Any
 
 import sqlalchemy as sa
 from psycopg import sql
+from psycopg.errors import DependentObjectsStillExist
 from sqlalchemy import Connection
 from sqlalchemy.schema import AddConstraint, CreateIndex, CreateTable, DropTable
 
@@ -105,7 +106,7 @@ def drop(
     ``outputs`` names its side outputs. Returns the tables there were.
 
     Raises:
-        IllegalTransition: views still select from a table; they are named.
+        IllegalTransition: views, or something else, still need a table; they are named.
     """
     tables = [
         *(names.side_name(processor, version, output) for output in outputs),
@@ -120,8 +121,21 @@ def drop(
             raise IllegalTransition(
                 f"{name!r} is still in use", views=", ".join(views), hint="drop them first"
             )
-        conn.execute(DropTable(sa.Table(name, sa.MetaData())))
+        _drop(conn, name)
     return found
+
+
+def _drop(conn: Connection, name: str) -> None:
+    with translating():
+        try:
+            driver(conn).execute(sql.SQL("DROP TABLE {}").format(sql.Identifier(name)))
+        except DependentObjectsStillExist as error:
+            needed = error.diag.message_detail or ""
+            raise IllegalTransition(
+                f"{name!r} is still in use",
+                dependents="; ".join(needed.splitlines()),
+                hint="drop them first",
+            ) from error
 
 
 def _create(conn: Connection, name: str, columns: tuple[Column, ...]) -> bool:

@@ -58,7 +58,7 @@ def retire(
 
     Raises:
         UnknownVersion: it is not recorded.
-        IllegalTransition: it serves, is being built, or something else selects from its tables.
+        IllegalTransition: it serves, is being built, or something else needs its tables.
         StillNeeded: it served less than KEPT ago and ``force`` is not given.
         LockTimeout: somebody held a table until the deadline.
     """
@@ -71,7 +71,7 @@ def abort(engine: Engine, processor: str, version: int, *, who: str) -> Retired:
 
     Raises:
         UnknownVersion: it is not recorded.
-        IllegalTransition: it is built, or something selects from its tables.
+        IllegalTransition: it is built, or something needs its tables.
         LockTimeout: somebody held a table until the deadline.
     """
 

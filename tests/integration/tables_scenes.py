@@ -6,6 +6,7 @@ import time
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
+from datetime import datetime
 
 import polars as pl
 from sqlalchemy import Connection, Engine, text
@@ -217,6 +218,17 @@ def old_snapshot(engine: Engine) -> Iterator[Connection]:
             writer.execute(text("SELECT pg_current_xact_id()"))
         yield reader
         reader.rollback()
+
+
+def exclusive_attempt(engine: Engine) -> datetime | None:
+    """When the transaction began that waits to have a table or a view to itself, if one does."""
+    waiting = text(
+        "SELECT xact_start FROM pg_stat_activity JOIN pg_locks USING (pid)"
+        " WHERE mode = 'AccessExclusiveLock' AND NOT granted AND datname = current_database()"
+    )
+    with engine.begin() as conn:
+        found: datetime | None = conn.scalar(waiting)
+    return found
 
 
 def wait_until_blocked(engine: Engine, sessions: int = 1) -> None:

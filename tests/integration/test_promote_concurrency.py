@@ -26,7 +26,13 @@ from kappa.versions.lifecycle import State
 from kappa.versions.promote import Persistence, Promoted, promote
 from tests.faults import beside, wait_until
 from tests.integration.postgres_proxy import CommitProxy
-from tests.integration.tables_scenes import item_rows, items, ready, wait_until_blocked
+from tests.integration.tables_scenes import (
+    exclusive_attempt,
+    item_rows,
+    items,
+    ready,
+    wait_until_blocked,
+)
 from tests.integration.test_promote import active, shown, states
 
 Unique = Callable[[str], str]
@@ -90,7 +96,7 @@ def test_an_idle_reader_is_waited_for_and_nobody_else_is_stalled(engine: Engine,
         done.append(promote(engine, {name: 2}, who="test", persistence=Persistence(deadline_s=60)))
 
     def have_read() -> bool:
-        if attempt := _attempt(engine):
+        if attempt := exclusive_attempt(engine):
             attempts.add(attempt)
             before[:] = before or [one.reads for one in others]
         if any(one.errors for one in others):
@@ -265,16 +271,6 @@ def _error(engine: Engine, name: str) -> KappaError:
     except KappaError as error:
         return error
     raise AssertionError("it was not refused")
-
-
-def _attempt(engine: Engine) -> datetime | None:
-    """When the transaction began that waits to have a view to itself."""
-    waiting = text(
-        "SELECT xact_start FROM pg_stat_activity JOIN pg_locks USING (pid)"
-        " WHERE mode = 'AccessExclusiveLock' AND NOT granted AND datname = current_database()"
-    )
-    with engine.begin() as conn:
-        return conn.scalar(waiting)
 
 
 def _claim_and_step(engine: Engine, name: str) -> Advance:

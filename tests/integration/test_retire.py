@@ -3,21 +3,33 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from contextlib import ExitStack
+from datetime import datetime
 from threading import Thread
 
 import pytest
 from sqlalchemy import Engine, text
 
-from kappa.errors import Fenced, IllegalTransition, KappaError, StillNeeded, UnknownVersion
+from kappa.errors import (
+    Fenced,
+    IllegalTransition,
+    KappaError,
+    LockTimeout,
+    StillNeeded,
+    UnknownVersion,
+)
 from kappa.runtime.worker.claiming import claim
 from kappa.tables import progress
 from kappa.tables.progress import Advance
 from kappa.versions import records
+from kappa.versions import retire as retiring
 from kappa.versions.lifecycle import State
 from kappa.versions.promote import Persistence, promote
-from kappa.versions.retire import abort, retire
+from kappa.versions.retire import Retired, abort, retire
+from tests.faults import beside, wait_until
 from tests.integration.tables_scenes import (
     declare,
+    exclusive_attempt,
     items,
     old_snapshot,
     ready,
@@ -154,6 +166,64 @@ def test_a_retire_waits_for_a_swap_that_is_under_way(engine: Engine, name: str) 
     assert "is what readers see" in refused[0].message
     assert done == [True]
     assert states(engine, name) == {1: State.RETIRED, 2: State.STANDBY, 3: State.SERVING}
+
+
+def test_what_else_needs_a_table_stays_and_is_named(engine: Engine, name: str) -> None:
+    """A function of its rows is no view, but would be gone with the table."""
+    with engine.begin() as conn:
+        conn.execute(
+            text(
+                f"CREATE FUNCTION stray_{name}(one {name}__v1) RETURNS bigint"
+                " LANGUAGE sql AS 'SELECT one.id'"
+            )
+        )
+    with pytest.raises(IllegalTransition, match="still in use") as caught:
+        retire(engine, name, 1, who="ann", force=True)
+    assert f"function stray_{name}({name}__v1)" in str(caught.value.detail["dependents"])
+    assert caught.value.hint == "drop them first"
+    assert states(engine, name)[1] is State.STANDBY
+    with engine.begin() as conn:
+        conn.execute(text(f"DROP FUNCTION stray_{name}"))
+    assert retire(engine, name, 1, who="ann", force=True).changed
+
+
+def test_who_holds_a_table_is_waited_for(engine: Engine, name: str) -> None:
+    attempts: set[datetime] = set()
+    done: list[Retired] = []
+
+    def tried_again() -> bool:
+        if attempt := exclusive_attempt(engine):
+            attempts.add(attempt)
+        return len(attempts) > 1
+
+    with ExitStack() as stack, engine.connect() as reader:
+        reader.execute(text(f"SELECT * FROM {name}__v1"))
+        stack.enter_context(
+            beside(lambda _: done.append(retire(engine, name, 1, who="ann", force=True)))
+        )
+        wait_until("it is tried again", tried_again, 30, 0.001)
+        assert states(engine, name)[1] is State.STANDBY
+        reader.rollback()
+    assert done[0].changed
+    assert f"{name}__v1" not in tables(engine, name)
+
+
+def test_who_holds_a_table_for_too_long_wins(
+    engine: Engine, name: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Nothing has changed then; its workers go on."""
+    monkeypatch.setattr(retiring, "_DEADLINE_S", 0.1)
+    held = claim(engine, name, 1, [("t", 0)], "worker")["t", 0]
+    with engine.connect() as reader:
+        reader.execute(text(f"SELECT * FROM {name}__v1"))
+        with pytest.raises(LockTimeout):
+            retire(engine, name, 1, who="ann", force=True)
+        reader.rollback()
+    assert states(engine, name)[1] is State.STANDBY
+    assert f"{name}__v1" in tables(engine, name)
+    step = Advance("t", 0, held.epoch, 10, 11, None, None, 1)
+    with engine.begin() as conn:
+        progress.advance(conn, name, 1, [step])
 
 
 def test_a_worker_is_fenced_and_cannot_come_back(engine: Engine, name: str) -> None:
