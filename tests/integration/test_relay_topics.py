@@ -96,15 +96,22 @@ def in_order(found: list[Found]) -> bool:
 def test_exactly_once_wherever_the_relay_is_killed(site: Site) -> None:
     topic = site.topic(PARTITIONS)
     name, output = promoted(site, topic, "exactly_once")
+    with relaying(site.settings, name), reading(site, output):
+        pass  # the topic is there
     wanted = publish(site, topic, 900)
     site.replay(name)
-    with Killed(site.settings, name, batch_rows=BATCH) as relay:
-        for kill in range(21):
-            relay.run_until_killed(f"{STEPS[kill % 3]}@{1 + kill // 3 % 4}")
-    with relaying(site.settings, name), reading(site, output) as reader:
-        found = reader.wait_for(len(wanted))
-        wait_until("the outbox is empty", lambda: is_empty(site, name))
-        reader.read(0.5)
+    with reading(site, output) as reader:
+        with Killed(site.settings, name, batch_rows=BATCH) as relay:
+            for kill in range(21):
+                relay.run_until_killed(f"{STEPS[kill % 3]}@{1 + kill // 3 % 4}")
+                reader.read(0.1)
+                so_far = places(reader.found)
+                assert len(so_far) == len(set(so_far))
+        assert 0 < len(so_far) < len(wanted)
+        with relaying(site.settings, name):
+            found = reader.wait_for(len(wanted))
+            wait_until("the outbox is empty", lambda: is_empty(site, name))
+            reader.read(0.5)
     assert sorted(places(found)) == sorted(wanted)
     assert in_order(found)
     assert all(one.key == one.row["sensor"] for one in found if one.row)
