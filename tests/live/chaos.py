@@ -11,13 +11,13 @@ import argparse
 import itertools
 import json
 import multiprocessing
-import random
 import signal
 import sys
 import tempfile
 import threading
 import time
 from collections import Counter
+from collections.abc import Iterator
 from contextlib import AbstractContextManager, ExitStack
 from dataclasses import dataclass, field
 from multiprocessing.context import SpawnProcess
@@ -26,30 +26,25 @@ from pathlib import Path
 import pytest
 import sqlalchemy as sa
 
-from kappa.config import Settings
-from kappa.errors import DatabaseUnavailable, KappaError, TableError
-from kappa.operations.promote import Persistence, promote, rollback
-from kappa.operations.replay import replay
-from kappa.operations.retire import abort, retire
 from kappa.tables.digest import digest
 from kappa.versions import records
 from kappa.versions.lifecycle import State
 from tests.faults import Site, beside
+from tests.live.chaos_commands import VERSIONS, act, do
 from tests.live.invariants import half_done, tables_of
 from tests.live.soak import soak_site
 from tests.readings import good, readings
 
 PROCESSES = 6
 PARTITIONS = 3
-VERSIONS = 80
 GIVEN_UP = VERSIONS + 1
 """What CODE declares: one more than is built."""
-NEAR = 4
-"""Commands are about this many of the lowest versions that are not retired."""
+KINDS = frozenset({"replay", "promote", "rollback", "retire"})
+"""Commands of which each is done at least once, if that takes no more than MOST times longer."""
+MOST = 4
 SEED = 7
 KILL_EVERY_S = 4.0
 READ_EVERY_S, READ_S = 5.0, 1.0
-HASTY = Persistence(deadline_s=2, idle_s=0.3, unread_s=0.3, drain_after=2, drain_s=0.5)
 
 CODE = """
 from kappa import Count, Max, Source, Sum, Tumbling, WindowedAggregate
@@ -94,63 +89,6 @@ class Report:
         return "\n".join([*text, *(f"  {one}" for one in self.breaks[:20])])
 
 
-def act(settings: Settings, name: str, seconds: float, seed: int, told: Path) -> None:
-    """Issues random commands for so long; writes down how each ended. For a process of its own,
-    which may be killed at any time.
-    """
-    dice = random.Random(seed)
-    until = time.monotonic() + seconds
-    retired: set[int] = set()
-    while time.monotonic() < until:
-        near = [number for number in range(1, VERSIONS + 1) if number not in retired][:NEAR]
-        version = dice.choice(near)
-        what = dice.choices(["replay", "promote", "rollback", "retire", "abort"], [6, 6, 3, 2, 1])[
-            0
-        ]
-        try:
-            _do(what, settings, name, version)
-            _tell(told, what, None)
-            if what in ("retire", "abort"):
-                retired.add(version)
-        except KappaError as error:
-            if "is retired" in error.message:
-                retired.add(version)
-            unclear = isinstance(error, DatabaseUnavailable) or type(error) is TableError
-            kind = type(error).__name__
-            _tell(told, what, f"{kind}: {error} !" if unclear else kind)
-        except BaseException as error:  # a bug; told, so that it is seen
-            _tell(told, what, f"{error!r} !")
-            raise
-
-
-def _tell(told: Path, what: str, error: str | None) -> None:
-    with told.open("a") as file:
-        file.write(json.dumps([what, error]) + "\n")
-
-
-def _do(what: str, settings: Settings, name: str, version: int) -> None:
-    match what:
-        case "replay":
-            replay(
-                settings,
-                name,
-                version,
-                workers=1,
-                batch_size=100,
-                allow_truncated=False,
-                on_plan=lambda plan: None,
-                on_progress=lambda offsets: None,
-            )
-        case "promote":
-            promote(settings, {name: version}, persistence=HASTY)
-        case "rollback":
-            rollback(settings, (name,), persistence=HASTY)
-        case "retire":
-            retire(settings, name, version, force=True)
-        case "abort":
-            abort(settings, name, version)
-
-
 class Chaos:
     """One chaos at a site.
 
@@ -173,17 +111,17 @@ class Chaos:
     def run(self, seconds: float, processes: int = PROCESSES) -> Report:
         """The whole of it."""
         self._publish(300)
-        _do("replay", self._site.settings, self.name, 1)
-        _do("promote", self._site.settings, self.name, 1)
+        do("replay", self._site.settings, self.name, 1)
+        do("promote", self._site.settings, self.name, 1)
         until = time.monotonic() + seconds
+        over = self._directory / "chaos-over"
         context = multiprocessing.get_context("spawn")
         numbers = itertools.count(SEED)
 
         def start() -> tuple[SpawnProcess, Path]:
-            left = until - time.monotonic()
             number = next(numbers)
             told = self._directory / f"chaos-{number}.jsonl"
-            args = (self._site.settings, self.name, left, number, told)
+            args = (self._site.settings, self.name, over, number, told)
             process = context.Process(target=act, args=args)
             process.start()
             return process, told
@@ -194,6 +132,8 @@ class Chaos:
             kill_at = time.monotonic() + KILL_EVERY_S
             while any(worker.is_alive() for worker, _ in workers):
                 self._look()
+                if self._is_enough(time.monotonic() - until, seconds):
+                    over.touch()
                 if self.report.looks % 20 == 0:
                     self._publish(3)
                 if kill_at < time.monotonic() < until - KILL_EVERY_S:
@@ -220,23 +160,35 @@ class Chaos:
             (good(self._schema_id, n % PARTITIONS, one) for n, one in enumerate(made)),
         )
 
-    def _hear(self) -> None:
+    def _is_enough(self, past: float, seconds: float) -> bool:
+        """Whether time is over, and each kind was done once, if the machine is not far too slow."""
+        if past < 0:
+            return False
+        done = {what for what, error in self._told() if error is None}
+        return done >= KINDS or past > MOST * seconds
+
+    def _told(self) -> Iterator[tuple[str, str | None]]:
+        """What each command was, and the error with which it ended."""
         for told in self._directory.glob("chaos-*.jsonl"):
             for line in told.read_text().splitlines():
                 what, error = json.loads(line)
-                if error is None:
-                    self.report.done[what] += 1
-                else:
-                    self.report.refused[error] += 1
-                    if error.endswith("!"):
-                        self.report.breaks.append(f"{what}: {error}")
+                yield what, error
+
+    def _hear(self) -> None:
+        for what, error in self._told():
+            if error is None:
+                self.report.done[what] += 1
+            else:
+                self.report.refused[error] += 1
+                if error.endswith("!"):
+                    self.report.breaks.append(f"{what}: {error}")
 
     def _give_up(self) -> None:
         """A build dies and is aborted."""
         version = ["--version", str(GIVEN_UP)]
         killed = self._site.kappa("replay", self.name, *version, failpoint="version_created")
         assert killed.returncode == -signal.SIGKILL, killed.stderr
-        _do("abort", self._site.settings, self.name, GIVEN_UP)
+        do("abort", self._site.settings, self.name, GIVEN_UP)
         self.report.done["abort"] += 1
 
     def _look(self) -> None:
@@ -262,7 +214,7 @@ class Chaos:
         for record in found:
             self.report.breaks += half_done(site, record)
             if record.state is not State.RETIRED:
-                _do("replay", site.settings, self.name, record.version)
+                do("replay", site.settings, self.name, record.version)
         with site.engine.connect() as connection:
             digests = {
                 record.version: [digest(connection, table) for table in tables_of(record)]
