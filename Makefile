@@ -22,7 +22,8 @@ help:
 	@echo "make test    every check and every test"
 	@echo "make check   format, lint, types and import rules"
 	@echo "make fuzz    windows and aggregates against the slow reference, on other data each time"
-	@echo "make soak    three processes under load, one killed or paused every ten seconds"
+	@echo "make soak    three processes under load, one killed or paused every ten seconds; then"
+	@echo "             eight of which one joins or leaves every two seconds"
 	@echo "make torture promotes and rollbacks under load with kills, then commands at random"
 	@echo "make bench   four jobs over four million events each, by kappa and by hand"
 	@echo "make lock    pin the newest versions that pyproject.toml allows"
@@ -66,10 +67,12 @@ EXAMPLES := 50000
 fuzz: setup
 	KAPPA_EXAMPLES=$(EXAMPLES) $(BIN)/python -m pytest -n 2 --dist load tests/properties
 
-# How long: make soak MINUTES=30. It prints what was done and ends with an error after any break.
+# How long: make soak MINUTES=30 STORM=600. It prints what was done and ends with an error after any break.
 MINUTES := 5
+STORM := 300
 soak: setup
 	$(BIN)/python -m tests.live.soak --minutes $(MINUTES)
+	$(BIN)/python -m tests.live.storm --seconds $(STORM)
 
 # It prints what was done and ends with an error after any break.
 SWAPS := 200

@@ -35,7 +35,7 @@ class CommitProxy:
         most: int | None = None,
     ) -> None:
         self._after = after
-        self._most = most
+        self.most = most
         with engine.connect() as conn:
             info = driver(conn).info
             self._host, self._port = info.host, info.port
@@ -79,7 +79,7 @@ class CommitProxy:
         moved = False
         while data := _receive(client):
             moved = moved or self._after in data
-            if not (moved and b"COMMIT" in data) or self.cuts == self._most:
+            if not (moved and b"COMMIT" in data) or self.cuts == self.most:
                 server.sendall(data)
                 continue
             self.cuts += 1

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from typing import Self
 
 import psutil
@@ -35,6 +35,12 @@ class Footprint:
             threads=sum(one.num_threads() for one in found),
             sessions=sum(_sessions(one, postgres_port) for one in found),
         )
+
+    @classmethod
+    def most(cls, found: Iterable[Self]) -> Self:
+        """The most of each that any of them is."""
+        each = [asdict(one) for one in found]
+        return cls(**{name: max(one[name] for one in each) for name in each[0]})
 
     def beyond(self, before: Footprint, kept_bytes: int = 0) -> dict[str, tuple[int, int]]:
         """What has not come back: by name, what it was and what it is."""

@@ -2,40 +2,43 @@
 
 from __future__ import annotations
 
+import random
 from collections.abc import Sequence
 
+from kappa.operations.replay import DEFAULT_BATCH_SIZE
 from kappa.tables.digest import digest
 from kappa.versions.lifecycle import State
 from kappa.versions.records import VersionRecord
 from tests.faults import Site
-from tests.live.history import until
-from tests.live.running import Run
 from tests.live.scenes import Scene
 from tests.readings import LATEST, LINES, TOTALS, Sent, expected_totals
 
 PROGRESS_S = 60.0
 """Within which a version goes on once a fault is over."""
-CALM_S = 15.0
-"""Within which processes give back what they took to get over it."""
+TWINS = ((1, 7), (1, 50), (2, 7), (1, DEFAULT_BATCH_SIZE))
+"""Workers and batch sizes of which a scene's twin has one, by how many records there are."""
 
 
 def check(scene: Scene, *, kept_bytes: int = 0) -> None:
     """Progress after the fault; then, of every record sent, that it was applied exactly once.
 
     A fold, record by record, of what lies below the stored offsets is compared with the tables;
-    a replay of the same log, in other batches, must leave the same digest; nothing anybody could
-    see meanwhile may have been wrong; and memory, files, threads and sessions are as before.
+    a replay of the same log, in other batches by other workers, must leave the same digest; nothing
+    anybody could see meanwhile may have been wrong; and memory, files, threads and sessions are as
+    they were when the scene's runs first had caught up, which has to be before the fault.
 
     Args:
         kept_bytes: of memory, beyond what is usual, that allocators may keep for the next time.
     """
-    scene.catch_up(PROGRESS_S)
+    assert scene.before is not None, "nobody caught up before the fault"
+    scene.reach_the_end(PROGRESS_S)
     check_now(scene)
     for run in scene.runs:
-        _come_back(run, kept_bytes)
+        assert run.not_given_back(run.before or scene.before, kept_bytes) == {}
     site = scene.site
     twin = site.processor(scene.code, scene.topic)
-    site.replay(twin, 7)
+    workers, batch_size = random.Random(len(scene.sent)).choice(TWINS)
+    site.replay(twin, batch_size, workers=workers)
     suffixes = ["", "__late"] if scene.code == TOTALS else [""]
     with site.engine.connect() as connection:
         live, replayed = (
@@ -81,21 +84,6 @@ def half_done(site: Site, record: VersionRecord) -> list[str]:
     if found == (set() if record.state is State.RETIRED else set(tables_of(record))):
         return []
     return [f"version {record.version} is {record.state.value}, and there are {sorted(found)}"]
-
-
-def _come_back(run: Run, kept_bytes: int) -> None:
-    """It takes what it took before, if it has outlived the fault."""
-    beyond: dict[str, tuple[int, int]] = {}
-
-    def back() -> bool:
-        nonlocal beyond
-        if run.before is None or not run.running:
-            return True
-        now = run.footprint()
-        beyond = {} if now is None else now.beyond(run.before, kept_bytes)
-        return now is not None and not beyond
-
-    assert until(back, CALM_S) is not None, beyond
 
 
 def _undecodable(one: Sent) -> bool:

@@ -17,6 +17,10 @@ from psycopg.conninfo import conninfo_to_dict
 
 from tests.faults import wait_until
 from tests.live.footprint import Footprint
+from tests.live.history import until
+
+CALM_S = 15.0
+"""Within which a process gives back what it took to get over a fault."""
 
 
 class Run:
@@ -69,6 +73,24 @@ class Run:
         with suppress(psutil.NoSuchProcess):
             return Footprint.of([self.supervisor, *self.workers()], self._postgres_port)
         return None
+
+    def not_given_back(self, before: Footprint, kept_bytes: int = 0) -> dict[str, tuple[int, int]]:
+        """What it still takes, a while after a fault, beyond what it took ``before``.
+
+        Empty where it has given it back, or has not outlived the fault. ``kept_bytes`` of memory
+        its allocators may keep besides.
+        """
+        beyond: dict[str, tuple[int, int]] = {}
+
+        def back() -> bool:
+            nonlocal beyond
+            if not self.running:
+                return True
+            now = self.footprint()
+            beyond = {} if now is None else now.beyond(before, kept_bytes)
+            return now is not None and not beyond
+
+        return {} if until(back, CALM_S) is not None else beyond
 
     def events(self, word: str = "") -> list[dict[str, Any]]:
         """Lines of its log that have the word in them."""

@@ -9,6 +9,7 @@ from pathlib import Path
 
 from tests.faults import Site, wait_until
 from tests.integration.kafka_scenes import producer
+from tests.live.footprint import Footprint
 from tests.live.history import History
 from tests.live.running import Run
 from tests.readings import LINES, TOTALS, Sent, Unsent, good, readings
@@ -25,6 +26,9 @@ class Scene:
 
     Args:
         config: the topic's.
+
+    Attributes:
+        before: the most that a run took when all was committed for the first time.
     """
 
     def __init__(
@@ -37,6 +41,7 @@ class Scene:
         self.name = site.processor(code, self.topic)
         self.sent: list[Sent] = []
         self.runs: list[Run] = []
+        self.before: Footprint | None = None
         site.replay(self.name)
         self._directory = directory
         self._seeds = itertools.count(1)
@@ -88,13 +93,26 @@ class Scene:
         """Waits until everything sent so far is committed.
 
         What the runs take when they have done so for the first time is what they have to come
-        back to.
+        back to, and those that are started later as well.
         """
-        wait_until("all is committed", lambda: self.lag == 0, seconds)
+        self.reach_the_end(seconds)
         owners = self.owners()
         for run in self.runs:
             if run.before is None and owners & {worker.pid for worker in run.workers()}:
                 run.before = run.footprint()
+        if self.before is None and (found := [run.before for run in self.runs if run.before]):
+            self.before = Footprint.most(found)
+
+    def reach_the_end(self, seconds: float) -> None:
+        """Waits until everything sent so far is committed."""
+        wait_until("all is committed", lambda: self.lag == 0, seconds)
+
+    def before_the_fault(self) -> None:
+        """Lets a run of its own catch up, for what that takes, and stops it."""
+        run = self.run()
+        self.publish()
+        self.catch_up()
+        assert run.stop() == 0
 
     def moved(self, since: Mapping[int, int], seconds: float = 60) -> None:
         """Waits until every partition is past where it was."""

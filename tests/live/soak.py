@@ -30,6 +30,7 @@ from kappa.registry.topic import value_subject
 from kappa.tables.digest import digest
 from tests.conftest import servers_for_tests
 from tests.faults import Site, migrated_site
+from tests.live.footprint import Footprint
 from tests.live.history import History, until
 from tests.live.running import Run
 from tests.live.soak_stream import CHUNK, PARTITIONS, PROCESSOR, SCHEMA, Sales
@@ -41,6 +42,10 @@ PAUSE_S = 8.0
 """Longer than a group's session timeout: another member takes the partitions over meanwhile."""
 CATCH_UP_S = 30.0
 STOP_S = 10.0
+LEAST_SHARE = 0.9
+"""Of the rate asked for."""
+KEPT_BYTES = 256 << 20
+"""What allocators may keep of the largest batch there was, that after a pause."""
 SEED = 20_250_101
 
 
@@ -98,8 +103,8 @@ class Soak:
         self.topic = f"sales{uuid.uuid4().hex[:10]}"
         self.name = ""
 
-    def run(self, seconds: float) -> Report:
-        """The whole of it."""
+    def run(self, seconds: float, least_per_second: float = 0) -> Report:
+        """The whole of it. Fewer records per second than ``least_per_second`` are a break."""
         site = self._site
         self._prepare()
         applied = f"SELECT sum(sales) FROM {self.name}__v1"
@@ -110,11 +115,15 @@ class Soak:
             for _ in range(PROCESSES):
                 self._runs.append(self._start())
             publisher = stack.enter_context(self._publisher())
+            before = self._at_work(history)
             chunks = self._under_load(history, publisher, seconds)
             self.report.records = chunks * CHUNK
             self.report.rate = self.report.records / self.report.seconds
+            if self.report.rate < least_per_second:
+                self._break(f"{least_per_second:,.0f} records per second were wanted")
             self._catch_up(history)
             for run in self._runs:
+                self._come_back(run, before)
                 self._stop(run)
         self.report.takeovers, self.report.snapshots = history.takeovers, history.samples
         self.report.breaks += history.breaks
@@ -151,6 +160,16 @@ class Soak:
         command = [sys.executable, "-m", "tests.live.soak_publisher", json.dumps(orders)]
         pipe = subprocess.PIPE
         return subprocess.Popen(command, cwd=ROOT, stdin=pipe, stdout=pipe, text=True)
+
+    def _at_work(self, history: History) -> Footprint:
+        """The most that any process takes once records of every partition are committed."""
+        until(lambda: len(history.positions) == PARTITIONS and all(history.positions.values()), 60)
+        return Footprint.most(filter(None, [run.footprint() for run in self._runs]))
+
+    def _come_back(self, run: Run, before: Footprint) -> None:
+        """It takes what the processes took before the first fault."""
+        if beyond := run.not_given_back(before, KEPT_BYTES):
+            self._break(f"{run.log.name}: has not come back to what it took: {beyond}")
 
     def _under_load(
         self, history: History, publisher: subprocess.Popen[str], seconds: float
@@ -284,7 +303,8 @@ def main() -> int:
         made = stack.enter_context(tempfile.TemporaryDirectory(prefix="kappa-soak-"))
         directory = options.logs or Path(made)
         site = stack.enter_context(soak_site(directory))
-        report = Soak(site, directory, options.per_second).run(options.minutes * 60)
+        soak = Soak(site, directory, options.per_second)
+        report = soak.run(options.minutes * 60, LEAST_SHARE * options.per_second)
     print(report.render())
     return 1 if report.breaks else 0
 

@@ -16,6 +16,7 @@ from tests.live.scenes import Scene
 
 def test_a_worker_is_killed_at_every_step_of_a_batch(scene: Callable[..., Scene]) -> None:
     here = scene()
+    here.before_the_fault()
     for step in failpoints.BATCH:
         here.publish(60)
         run = here.run("--max-batch", "7", environment={failpoints.VARIABLE: f"{step}@3"})
@@ -45,9 +46,12 @@ def test_a_worker_is_killed_in_a_rebalance(scene: Callable[..., Scene], step: st
 @pytest.mark.parametrize("cut", ["commit", "answer", "kill"])
 def test_a_commit_or_its_answer_is_lost(scene: Callable[..., Scene], cut: str) -> None:
     here = scene()
-    with CommitProxy(here.site.engine, after=f"{here.name}__v1".encode(), most=3) as proxy:
+    with CommitProxy(here.site.engine, after=f"{here.name}__v1".encode(), most=0) as proxy:
         url = make_conninfo(proxy.url)
         run = here.run(environment={"KAPPA_POSTGRES__URL": url})
+        here.publish(15)
+        here.catch_up()
+        proxy.most = 3
         proxy.cut = (lambda: run.started()[0].kill()) if cut == "kill" else cut  # type: ignore[assignment]
         while proxy.cuts < 3:
             before = proxy.cuts

@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from threading import Event
 
+import pytest
 from confluent_kafka import KafkaException, Producer
 
-from tests.faults import Site, wait_until
+from tests.faults import Site, beside, wait_until
 from tests.integration.kafka_scenes import producer
+from tests.integration.test_faults_clocks import TIMERS
 from tests.integration.test_faults_partitions import add_partitions
 from tests.live.invariants import check
 from tests.live.scenes import Scene
-from tests.readings import LATEST, START_MS, Reading, good
+from tests.readings import LATEST, START_MS, Reading, good, readings
 
 
 def transactional(site: Site, name: str) -> Producer:
@@ -26,6 +29,7 @@ def test_of_two_producers_with_one_transactional_id_one_is_heard(
     here = scene()
     here.run()
     here.publish()
+    here.catch_up()
     schema_id = here.site.schema_id(here.topic)
     records = [good(schema_id, n % 3, Reading(f"s{n}", 1, 2.0, START_MS)) for n in range(30)]
     first = transactional(here.site, here.name)
@@ -52,8 +56,19 @@ def test_sums_go_on_over_new_partitions_and_say_what_that_means(
     run = here.run()
     here.publish()
     here.catch_up()
-    add_partitions(here.site, here.topic, 12)
-    here.publish()
+
+    def load(over: Event) -> None:
+        while not over.wait(0.05):
+            here.publish(30)
+
+    with beside(load):
+        here.moved(here.site.positions(here.name))
+        add_partitions(here.site, here.topic, 12)
+        schema_id = here.site.schema_id(here.topic)
+        made = enumerate(readings(90, seed=5))
+        here.send((good(schema_id, 3 + n % 9, reading) for n, reading in made), linger_ms=0)
+        wait_until("all are followed", lambda: len(here.site.positions(here.name)) == 12)
+        here.moved(here.site.positions(here.name) | dict.fromkeys(range(3, 12), 0))
     here.partitions = 12
     here.site.producer = producer(here.site.kafka, linger_ms=0)  # learns of them now
     here.publish(120)
@@ -62,8 +77,11 @@ def test_sums_go_on_over_new_partitions_and_say_what_that_means(
     check(here)
 
 
-def test_the_latest_row_per_key_stops_at_new_partitions(scene: Callable[..., Scene]) -> None:
-    here = scene(LATEST)
+@pytest.mark.parametrize("code", [LATEST, TIMERS], ids=["latest", "keyed"])
+def test_what_keeps_something_per_key_stops_at_new_partitions(
+    scene: Callable[..., Scene], code: str
+) -> None:
+    here = scene(code)
     run = here.run()
     here.publish()
     here.catch_up()

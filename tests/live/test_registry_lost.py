@@ -26,12 +26,13 @@ def site(site: Site) -> Iterator[Site]:
 def test_a_registry_that_cannot_be_read_at_the_start(scene: Callable[..., Scene]) -> None:
     """It is told why nothing is followed, and a stop is heeded."""
     here = scene()
-    here.publish()
+    here.before_the_fault()
+    unread = here.publish()
     unfit = f"{here.topic}_unfit"
     here.site.create(unfit, 2)
     run = here.run(environment={"KAPPA_REGISTRY__TOPIC": unfit})
     wait_until("it is told", lambda: "RegistryUnavailable" in run.errors())
-    assert here.lag == len(here.sent)
+    assert here.lag == len(unread)
     assert run.stop() == 0
     here.run()
     check(here)

@@ -68,9 +68,11 @@ def test_a_commit_is_held_until_its_batch_was_run_again(
 ) -> None:
     """The session it belongs to was ended meanwhile, and it changes nothing any more."""
     here = scene()
-    with CommitProxy(here.site.engine, after=f"{here.name}__v1".encode(), most=1) as proxy:
-        proxy.cut = partial(hold, released)
+    with CommitProxy(here.site.engine, after=f"{here.name}__v1".encode(), most=0) as proxy:
         run = here.run(environment={"KAPPA_POSTGRES__URL": make_conninfo(proxy.url)})
+        here.publish()
+        here.catch_up()
+        proxy.most, proxy.cut = 1, partial(hold, released)
         here.publish()
         wait_until("a COMMIT is held", lambda: proxy.cuts == 1)
         here.publish()
