@@ -139,8 +139,11 @@ def main() -> int:
         made = stack.enter_context(tempfile.TemporaryDirectory(prefix="kappa-storm-"))
         site = stack.enter_context(soak_site(Path(made)))
         scene = stack.enter_context(closing(Scene(site, Path(made), TOTALS, PARTITIONS, {})))
-        report = Storm(scene, PROCESSES, EVERY_S).run(options.seconds)
-    print(report.render())
+        storm = Storm(scene, PROCESSES, EVERY_S)
+        try:
+            storm.run(options.seconds)
+        finally:
+            print(storm.report.render())
     return 0
 
 
