@@ -38,13 +38,14 @@ class OutputStatus:
     """An output that a relay sends, or has sent.
 
     Attributes:
-        owner: the relay that claimed it last.
+        owner: the relay that claimed it last, or has met the failure without claiming it.
+        seen_at: when the relay last said that it is there; None where it has left.
         failure: what keeps it from being sent; None where all is well.
     """
 
     output: str
     owner: str
-    seen_at: datetime
+    seen_at: datetime | None
     failure: Failure | None
 
 

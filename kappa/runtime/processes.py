@@ -170,7 +170,8 @@ def _main(work: Callable[[Any, Desk], None], task: object, pipe: Connection) -> 
         desk.send(Ended(_sendable(error)))
     else:
         desk.send(Ended())
-    desk.flush()
+    finally:
+        desk.flush()
 
 
 def _heed(desk: Desk) -> None:

@@ -71,11 +71,17 @@ def _pass_on(
             table.c.output == sent.output,
         )
         if table is outbox_rows:
-            theirs = sa.and_(theirs, table.c.topic.not_in(recreated))
+            theirs = sa.and_(theirs, sa.not_(_stay(recreated, aside_only=not same)))
         if same:
             conn.execute(sa.update(table).where(theirs).values(version=layout.version))
         else:
             conn.execute(sa.delete(table).where(theirs))
+
+
+def _stay(recreated: Collection[str], *, aside_only: bool) -> sa.ColumnElement[bool]:
+    """Rows of the former topics that stay: of what nobody can send, those that were set aside."""
+    of_former = outbox_rows.c.topic.in_(recreated)
+    return sa.and_(of_former, outbox_rows.c.failed_at.is_not(None)) if aside_only else of_former
 
 
 def _catch_up(conn: Connection, former: Layout, layout: Layout, output: str) -> None:

@@ -253,10 +253,12 @@ WHERE p.name = :p
 
 _PRUNE = sa.text("""
 DELETE FROM kappa_outbox AS b
-USING kappa_processor AS p, kappa_offset AS o
+USING kappa_processor AS p, kappa_offset AS o, kappa_offset AS own
 WHERE b.processor = :p AND b.version = :v AND b.output = :o
   AND p.name = :p AND o.processor = :p AND o.version = p.active_version AND o.version <> :v
   AND o.topic = b.topic AND o.partition = b.partition AND b."offset" < o.next_offset
+  AND own.processor = :p AND own.version = :v AND own.topic = b.topic
+  AND own.partition = b.partition AND own.topic_id = o.topic_id
 """)
 
 _BACKLOG = sa.text("""

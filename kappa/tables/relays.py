@@ -33,14 +33,15 @@ class RelayRow:
 
     output: str
     owner: str
-    seen_at: datetime
+    seen_at: datetime | None
     last_error: dict[str, Any] | None
     last_error_at: datetime | None
 
 
 def read(conn: Connection, processor: str) -> tuple[RelayRow, ...]:
     """The outputs of a processor that a relay has claimed, by name."""
-    shown = (relay.c[name] for name in RelayRow.__slots__)
+    seen_at = sa.func.nullif(relay.c.seen_at, _LONG_AGO).label("seen_at")
+    shown = (seen_at if name == "seen_at" else relay.c[name] for name in RelayRow.__slots__)
     query = sa.select(*shown).where(relay.c.processor == processor).order_by(relay.c.output)
     return tuple(RelayRow(**row) for row in conn.execute(query).mappings())
 

@@ -15,6 +15,8 @@ from kappa.operations.replay import DEFAULT_BATCH_SIZE, replay
 from kappa.plugins import find, load
 from kappa.runtime.assembly import assemble
 from kappa.runtime.live.admittance import registered_positions
+from kappa.versions import records
+from kappa.versions.lifecycle import State
 from tests.faults import Interrupted, Site, wait_until
 from tests.integration.kafka_scenes import alter_topic, read, whole
 from tests.readings import LATEST, LINES, START_MS, TOTALS, Reading, good, readings, tombstone
@@ -286,6 +288,33 @@ def test_a_topic_that_is_made_a_compacted_one_in_the_middle_of_a_build(
     with pytest.raises(CompactedTopic, match="while this version was built"):
         site.replay(name)
     assert site.everything(name) == before
+
+
+def test_who_shares_a_build_that_met_a_compacted_topic_does_not_end_it_well(
+    site: Site, complete: str
+) -> None:
+    """Not even where the topic keeps everything again by the time it looks itself."""
+    name = site.processor(TOTALS, complete)
+    why = {"error": CompactedTopic.__name__}
+
+    def fail(offsets: int) -> None:
+        with site.engine.begin() as connection:
+            if records.hold(connection, name, 1) is State.BUILDING:
+                records.transition(connection, name, 1, State.FAILED, detail=why)
+
+    with pytest.raises(CompactedTopic, match="while this version was built"):
+        replay(
+            site.settings,
+            name,
+            1,
+            workers=1,
+            batch_size=7,
+            allow_truncated=False,
+            shared=True,
+            on_plan=lambda planned: None,
+            on_progress=fail,
+        )
+    assert site.everything(name)[0] == [("failed",)]
 
 
 def test_a_built_version_is_not_followed_on_a_topic_that_was_made_a_compacted_one(

@@ -4,12 +4,15 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import pytest
+
 from tests.live.chaos import KINDS, Chaos
 from tests.live.soak import soak_site
 
 SECONDS = 40
 
 
+@pytest.mark.timeout(600)
 def test_one_version_serves_and_nothing_is_half_done(tmp_path: Path) -> None:
     with soak_site(tmp_path) as site:
         report = Chaos(site, tmp_path).run(SECONDS)

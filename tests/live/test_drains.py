@@ -40,7 +40,7 @@ class Second(First):
         time.sleep(0.1)
         super().on_event(event, ctx)
 """
-BEHIND = 200
+BEHIND = 1_000
 """Records that the second version takes longer for than all of the test."""
 
 
@@ -82,7 +82,7 @@ def test_a_worker_ends_it_and_reads_on(site: Site, tmp_path: Path) -> None:
     with Run(site.environment, tmp_path / "run.log", here.name, "--max-batch", "10"):
         here.publish(BEHIND)
         wait_until("version 1 has read it", here.read_all)
-        killed = site.kappa("promote", here.name, "--drain", "1", failpoint="drained")
+        killed = site.kappa("promote", here.name, "--drain", "5", failpoint="drained")
         assert killed.returncode == -9, killed.stderr
         assert here.state() is State.DRAINING
         here.publish(20)

@@ -10,7 +10,7 @@ from kappa.avro import schema as avro
 from kappa.avro.columns import polars_schema
 from kappa.avro.decode import BatchDecoder
 from kappa.avro.schema import AvroSchema
-from kappa.errors import UnknownSchema
+from kappa.errors import BrokerUnavailable, KappaError, RegistryUnavailable, UnknownSchema
 from kappa.log.records import RawBatch
 from kappa.processing.events import Fold
 from kappa.processing.store import NothingStored
@@ -37,6 +37,7 @@ class Partition:
         lines = Projection(name="lines", version=1, source=source, columns=["code"])
         self.fold: Fold = lines.bind(polars_schema(reader)).fold(lambda frame: [], NothingStored())
         self.registered = {KNOWN: reader}
+        self.unreadable: KappaError | None = None
         self._decoder = BatchDecoder(reader, self._schema)
 
     def take(self, raw: RawBatch) -> list[int]:
@@ -50,6 +51,8 @@ class Partition:
 
     def _schema(self, schema_id: int) -> AvroSchema:
         if schema_id not in self.registered:
+            if self.unreadable is not None:
+                raise self.unreadable
             raise UnknownSchema("no schema has this id", schema_id=schema_id)
         return self.registered[schema_id]
 
@@ -97,6 +100,26 @@ def test_it_stands_at_the_record_and_goes_on_from_there(before: int, after: int)
     step = part.run.checkpoint(0)
     assert step is not None
     assert step[0].records == 1 + after
+
+
+@pytest.mark.parametrize("error", [RegistryUnavailable("no"), BrokerUnavailable("no")])
+def test_who_waits_goes_on_waiting_while_the_registry_cannot_be_read(error: KappaError) -> None:
+    """Who has not asked yet does not: all that its worker needs may be unknown."""
+    part = Partition()
+    raw = batch(100, of(LATER))
+    part.unreadable = error
+    with pytest.raises(type(error)):
+        part.take(raw)
+    part.unreadable = None
+    part.take(raw)
+    part.unreadable = error
+    for _ in range(2):
+        assert part.take(raw) == []
+        assert part.run.lacks is not None
+        assert part.run.position == 100
+    part.registered[LATER] = part.registered[KNOWN]
+    assert part.take(raw) == []
+    assert (part.run.lacks, part.run.position) == (None, 101)
 
 
 def test_dead_letters_and_copies_before_it_are_taken_once() -> None:

@@ -82,6 +82,13 @@ class Tidy(Plainly):
         ctx.cancel_event_timer()
 
 
+class OfTheSameName(Deaf):
+    """Reads a column called as a function of the module is."""
+
+    def on_event(self, event: Any, ctx: Context) -> None:
+        ctx.emit(said=str(event.remind))
+
+
 def heard(self: Any, at: int, ctx: Context) -> None: ...
 
 
@@ -108,3 +115,4 @@ def test_a_timer_that_a_timer_sets_is_found_too() -> None:
 
 def test_what_no_handler_calls_is_not_looked_at() -> None:
     Tidy().bind(SCHEMA)
+    OfTheSameName().bind(pl.Schema({**SCHEMA, "remind": pl.Int64()}))

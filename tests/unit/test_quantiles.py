@@ -188,7 +188,9 @@ def test_shares_may_be_numbers_of_numpy(at: Any, same: Any) -> None:
     assert given == Quantiles("v", at=same, accuracy=0.02).merger("q", [pl.Float64()])
 
 
-@pytest.mark.parametrize("at", [[], 1.1, -0.1, [0.5, math.nan], [2], None, "half", [None]])
+@pytest.mark.parametrize(
+    "at", [[], 1.1, -0.1, [0.5, math.nan], [2], None, "half", [None], "01", ["0.5"]]
+)
 def test_shares_out_of_range_are_refused(at: Any) -> None:
     with pytest.raises(DeclarationError, match="Quantiles: at is"):
         Quantiles("v", at=at)

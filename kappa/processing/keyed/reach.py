@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dis
 from collections.abc import Iterator
 from contextlib import suppress
 from types import CodeType, FunctionType
@@ -22,17 +23,21 @@ def names_used(cls: type, *methods: str) -> frozenset[str]:
             continue
         seen.add(function)
         names = set(_names(function.__code__))
-        found |= names
+        found |= {name for name, _ in names}
         waiting += _wrapped(function)
-        for name in names:
-            waiting += _of_module(function, name)
-            waiting += _of_class(cls, name, with_bases="super" in names)
+        for name, is_global in names:
+            if is_global:
+                waiting += _of_module(function, name)
+            else:
+                waiting += _of_class(cls, name, with_bases=("super", True) in names)
     return frozenset(found)
 
 
-def _names(code: CodeType) -> Iterator[str]:
-    """The attributes and globals of a function and of those defined inside it."""
-    yield from code.co_names
+def _names(code: CodeType) -> Iterator[tuple[str, bool]]:
+    """The attributes, and (true) the globals, of a function and of those defined inside it."""
+    for step in dis.get_instructions(code):
+        if step.opcode in dis.hasname:
+            yield str(step.argval), step.opname in ("LOAD_GLOBAL", "LOAD_NAME")
     for constant in code.co_consts:
         if isinstance(constant, CodeType):
             yield from _names(constant)

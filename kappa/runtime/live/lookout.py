@@ -27,7 +27,7 @@ class Sight:
     Attributes:
         versions: all there are; None before they could be looked up for the first time.
         error: why they could not be looked up the last time; None if they could. It is tried again
-            whatever it was: a statement that was cancelled says nothing of the next one.
+            whatever kappa's error was: a statement that was cancelled says nothing of the next.
     """
 
     versions: tuple[VersionRecord, ...] | None = None

@@ -61,6 +61,7 @@ class Supervisor:
 
         Raises:
             KappaError: nothing can be followed, for reasons that do not pass by waiting.
+            Exception: which versions there are cannot be looked up, and that is kappa's own fault.
         """
         try:
             with lookout(require_postgres(self._running.settings)) as sight:

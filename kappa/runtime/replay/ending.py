@@ -9,10 +9,11 @@ from kappa.errors import CompactedTopic, IllegalTransition, TopicRecreated
 from kappa.failpoints import reach
 from kappa.log.history import topic_history
 from kappa.runtime.assembly import Assembly
+from kappa.runtime.checks import check_uncompacted
 from kappa.runtime.replay.plan import Plan
 from kappa.tables import build, progress
 from kappa.tables.progress import PartitionProgress
-from kappa.versions import manifest, records
+from kappa.versions import manifest, records, timeline
 from kappa.versions.lifecycle import State
 from kappa.versions.manifest import Run
 
@@ -56,6 +57,8 @@ def finish(engine: Engine, plan: Plan, run: Run) -> tuple[State, int]:
         _check_reached(reached, assembly)
         rows = build.finish(connection, assembly.layout, assembly.bound.remerge)
         if plan.building and state is State.FAILED:  # by another process that shares the replay
+            steps = timeline.read(connection, assembly.name, assembly.version)
+            check_uncompacted(steps, assembly.topic)
             state = records.resume(connection, assembly.name, assembly.version)
         if plan.building and state is State.BUILDING:
             manifest.make_ready(

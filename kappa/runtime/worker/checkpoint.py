@@ -161,6 +161,8 @@ def _finalize(
         return
     outgoing.hold_finality()
     if ends is not None:
+        if layout.hides:  # others count their corrections by the moment that is stored
+            finality.hold(connection, layout.processor, layout.version)
         finality.advance(
             connection,
             layout.processor,

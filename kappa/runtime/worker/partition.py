@@ -9,7 +9,13 @@ import numpy as np
 import polars as pl
 
 from kappa.avro.decode import BatchDecoder, Decoded
-from kappa.errors import IncompatibleSchema, InvalidSchema, UnknownSchema
+from kappa.errors import (
+    BrokerUnavailable,
+    IncompatibleSchema,
+    InvalidSchema,
+    RegistryUnavailable,
+    UnknownSchema,
+)
 from kappa.eventtime.watermark import PartitionClock
 from kappa.failpoints import reach
 from kappa.log.records import RawBatch, TopicPartition
@@ -87,13 +93,13 @@ class PartitionRun:
             TooManyDeadLetters: there are more than the processor goes on with.
             SchemaError: a record's schema is there and cannot be read as the reader's.
         """
-        self.lacks = None
+        waited, self.lacks = self.lacks, None
         found: list[pl.DataFrame] = []
         left = raw
         while True:
             try:
                 for stretch in self._copies.stretches(left):
-                    found.append(self._fold(stretch, decoder, fold, keys_at))
+                    found.append(self._fold(stretch, decoder, fold, keys_at, waited))
                 break
             except UnknownSchema as error:
                 self.lacks = error
@@ -105,10 +111,16 @@ class PartitionRun:
         return found[0] if len(found) == 1 else pl.concat([_NO_LETTERS, *found])
 
     def _fold(
-        self, stretch: Stretch, decoder: BatchDecoder, fold: Fold, keys_at: KeysAt
+        self,
+        stretch: Stretch,
+        decoder: BatchDecoder,
+        fold: Fold,
+        keys_at: KeysAt,
+        waited: UnknownSchema | None,
     ) -> pl.DataFrame:
         """Folds one stretch of a batch in, whole or (where it cannot be decoded) not at all."""
-        dead = self._apply(stretch, decoder, fold, keys_at)
+        decoded = _decode(stretch.raw, decoder, waited)
+        dead = self._apply(stretch, decoded, fold, keys_at)
         of_records = _of_records(dead)
         applied = self._copies.folded(stretch, of_records)
         self._budget.spend(stretch.offsets, dead, applied)
@@ -120,11 +132,10 @@ class PartitionRun:
         return dead
 
     def _apply(
-        self, stretch: Stretch, decoder: BatchDecoder, fold: Fold, keys_at: KeysAt
+        self, stretch: Stretch, decoded: Decoded, fold: Fold, keys_at: KeysAt
     ) -> pl.DataFrame:
         """Folds one stretch of a batch in; returns its dead letters."""
         raw = stretch.raw
-        decoded = _decode(raw, decoder)
         reach("decoded")
         outcome = fold.apply(_events(raw, decoded, with_keys=fold.reads_keys), self.clock)
         self.clock = outcome.clock
@@ -177,10 +188,18 @@ def _of_records(dead: pl.DataFrame) -> list[int]:
     return dead.filter(pl.col("timer").is_null())["offset"].to_list()
 
 
-def _decode(raw: RawBatch, decoder: BatchDecoder) -> Decoded:
-    """The batch decoded; an error about a schema says which record was first to need it."""
+def _decode(raw: RawBatch, decoder: BatchDecoder, waited: UnknownSchema | None) -> Decoded:
+    """The batch decoded; an error about a schema says which record was first to need it.
+
+    Where its first record has ``waited`` for its schema it goes on waiting while the registry
+    cannot be read: nothing else of the worker need wait with it.
+    """
     try:
         return decoder.decode(raw.values)
+    except (BrokerUnavailable, RegistryUnavailable):
+        if waited is None:
+            raise
+        raise waited from None
     except (UnknownSchema, IncompatibleSchema, InvalidSchema) as error:
         low, high = 0, len(raw.values)
         while high - low > 1:

@@ -27,7 +27,7 @@ def run_in_steps(
     """Runs the tenure that ``begin`` begins, and returns how far each partition is committed.
 
     It is also over where it has got, in smaller steps, past a letter that was one too many:
-    somebody has made room, and large steps will do again.
+    somebody has made room, and large steps will do again; and where it comes to one and is to stop.
 
     Raises:
         TooManyDeadLetters: all that lies before the letter is committed.
@@ -42,6 +42,8 @@ def run_in_steps(
         except TooManyDeadLetters as error:
             if terms.rhythm.batch_size == 1:
                 raise
+            if stopping():  # and what is another's by now is not to be claimed back
+                return dict(tenure.committed)
             partition, offset = error.detail["partition"], error.detail["offset"]
             assert isinstance(partition, int)
             assert isinstance(offset, int)

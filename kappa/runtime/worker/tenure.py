@@ -161,6 +161,8 @@ class Tenure:
         reach("fetched")
         keys_at = partial(read_keys, self._terms.kafka, run.topic_id, run.place)
         began = time.monotonic()
+        if run.lacks is not None:
+            most = 1  # enough to see whether its schema is there
         raw, run.waiting = waiting.cut(most)
         dead = run.fold(raw, self._decoder, self._fold, keys_at)
         if run.lacks is None:

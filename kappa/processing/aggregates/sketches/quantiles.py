@@ -75,6 +75,8 @@ class Quantiles:
     def _shares(self) -> list[float]:
         """All shares as numbers of Python: as text those of NumPy name their type too."""
         several = [self.at] if isinstance(self.at, int | float | Real) else self.at
+        if not all(isinstance(share, Real) for share in several):
+            raise TypeError("a share is a number")
         return [float(share) for share in several]
 
 
