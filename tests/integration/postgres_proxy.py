@@ -80,7 +80,8 @@ class CommitProxy:
         while data := _receive(client):
             moved = moved or self._after in data
             if not (moved and b"COMMIT" in data) or self.cuts == self.most:
-                server.sendall(data)
+                with suppress(OSError):  # the server may have ended the session itself
+                    server.sendall(data)
                 continue
             self.cuts += 1
             if self.cut == "all":
@@ -94,7 +95,7 @@ class CommitProxy:
                 server.shutdown(socket.SHUT_WR)
                 return
             break
-        with suppress(OSError):  # the server may have ended the session itself
+        with suppress(OSError):
             server.shutdown(socket.SHUT_RDWR)
 
 
