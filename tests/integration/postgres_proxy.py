@@ -90,9 +90,10 @@ class CommitProxy:
             if self.cut != "commit":
                 if callable(self.cut):
                     self.cut()
-                server.sendall(data)
-                # The server ends the session once it has carried out what it was sent.
-                server.shutdown(socket.SHUT_WR)
+                with suppress(OSError):
+                    server.sendall(data)
+                    # The server ends the session once it has carried out what it was sent.
+                    server.shutdown(socket.SHUT_WR)
                 return
             break
         with suppress(OSError):
