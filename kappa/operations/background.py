@@ -16,7 +16,7 @@ from kappa.tables.engine import connect
 from kappa.telemetry.logs import logger
 
 _MOST_WAITING = 100
-_CLOSE_S = 1.0
+_CLOSE_S = 3.0
 
 Change = Callable[[Connection], None]
 

@@ -253,13 +253,13 @@ def test_a_replay_is_shared_by_all_who_join_and_goes_on_when_one_is_killed(
     site: Site, kappa: Kappa
 ) -> None:
     join = ("replay", site.shop.processor, "--join", "--json", "--batch-size", "20")
-    slowly = (*join, "--rate-limit", "60")  # neither is to be done before the other has joined
+    slowly = (*join, "--rate-limit", "20")  # neither is to be done before the other has joined
     with site.running(*slowly) as first, site.running(*slowly) as second:
         wait(lambda: len(site.owners() - {None}) == 2, "both to hold partitions")
         held = site.held()
         wait(lambda: len(site.advanced(held)) == 2, "both to commit records")
         second.kill()
-        read, _ = first.communicate(timeout=PATIENCE_S)
+        read, _ = first.communicate(timeout=2 * PATIENCE_S)
         assert first.returncode == 0
     assert 0 < json.loads(read)["records"] < COUNT
     assert site.counted() == site.position() == COUNT

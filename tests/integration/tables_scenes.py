@@ -213,6 +213,7 @@ def old_snapshot(engine: Engine) -> Iterator[Connection]:
     other = engine.execution_options(isolation_level="REPEATABLE READ")
     with other.connect() as reader:
         reader.execute(text("SET LOCAL application_name = 'a report'"))
+        reader.execute(text("SET LOCAL idle_in_transaction_session_timeout = 0"))
         reader.execute(text("SELECT 1"))
         with engine.begin() as writer:  # only what comes after a transaction can be younger
             writer.execute(text("SELECT pg_current_xact_id()"))

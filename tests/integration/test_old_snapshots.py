@@ -7,6 +7,7 @@ reader                                                 ├─ snapshot ───
 from __future__ import annotations
 
 from collections.abc import Callable
+from contextlib import ExitStack
 from threading import Event
 
 import pytest
@@ -62,9 +63,10 @@ def test_who_came_while_it_was_behind_is_waited_for_too(engine: Engine, name: st
         return lambda: bool(done) or any(words in said for said in heard)
 
     ahead = step(engine, name, 1)
-    with beside(go):
+    with ExitStack() as promoting:
         with engine.begin() as worker:
             progress.advance(worker, name, 1, [ahead])
+            promoting.enter_context(beside(go))
             wait_until_blocked(engine)  # the swap, which has looked for old readers
         wait_until("it is behind", says("behind"))
         with old_snapshot(engine) as reader:

@@ -257,13 +257,17 @@ def test_first_records_of_a_partition_correct_what_has_left(
         [*seconds(here, 600), *seconds(there, 600)],
     ]
     with relaying(site.settings, name), reading(site, output) as reader:
+
+        def is_shown() -> bool:
+            reader.read(0.1)
+            return ordered(list(reader.last_by_key().values())) == ordered(view(site, name))
+
         for step in steps:
             send(site, topic, step)
             site.replay(name)
             wait_until("all is sent", lambda: is_sent(site, name))
-            reader.read(0.2)
-            last = list(reader.last_by_key().values())
-            assert ordered(last) == ordered(view(site, name))
+            wait_until("what is read is what is seen", is_shown)
+        reader.read(0.5)  # nor does anything come after it
     assert repeated(reader.found) == []
     if key == '"sensor"':
         its = [one.row and one.row["readings"] for one in reader.found if there in (one.key or "")]

@@ -154,6 +154,7 @@ def test_a_retire_waits_for_a_swap_that_is_under_way(engine: Engine, name: str) 
         Thread(target=lambda: done.append(retire(engine, name, 1, who="ann", force=True).changed)),
     ]
     with engine.connect() as reader:
+        reader.execute(text("SET LOCAL idle_in_transaction_session_timeout = 0"))
         reader.execute(text(f"SELECT * FROM {name}"))
         for number, thread in enumerate(threads, start=1):
             thread.start()
@@ -197,6 +198,7 @@ def test_who_holds_a_table_is_waited_for(engine: Engine, name: str) -> None:
         return len(attempts) > 1
 
     with ExitStack() as stack, engine.connect() as reader:
+        reader.execute(text("SET LOCAL idle_in_transaction_session_timeout = 0"))
         reader.execute(text(f"SELECT * FROM {name}__v1"))
         stack.enter_context(
             beside(lambda _: done.append(retire(engine, name, 1, who="ann", force=True)))

@@ -57,9 +57,9 @@ def test_all_who_share_a_build_end_when_it_is_aborted(site: Site) -> None:
     Thread(target=share, args=(stop_halfway,), daemon=True).start()
     wait_until("a checkpoint", lambda: site.positions(name).get(0, 0) > 0)
     Thread(target=share, args=(lambda offsets: joined.set(),), daemon=True).start()
-    joined.wait(30)
+    assert joined.wait(90)
     assert abort(site.settings, name, 1).changed
     aborted.set()
-    wait_until("the end of both", lambda: len(ended) == 2, seconds=30)
+    wait_until("the end of both", lambda: len(ended) == 2)
     assert {type(error) for error in ended} == {Fenced}
     assert {error.message for error in ended} == {f"{name} version 1 is retired"}

@@ -98,7 +98,7 @@ def test_while_a_checkpoint_is_committed_one_more_is_folded_and_no_other(
         beside(lambda over: tenure.run(over.is_set)),
     ):
         try:
-            wait_until("the fold waits", lambda: spent.waits_for == "database")
+            wait_until("the fold waits", lambda: spent.waits_for == "database" and bool(begun))
             assert sum(run.position for run in tenure.runs) == 2 * 50
             assert (len(begun), told) == (1, [])
         finally:

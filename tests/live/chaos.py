@@ -170,7 +170,9 @@ class Chaos:
     def _told(self) -> Iterator[tuple[str, str | None]]:
         """What each command was, and the error with which it ended."""
         for told in self._directory.glob("chaos-*.jsonl"):
-            for line in told.read_text().splitlines():
+            for line in told.read_text().splitlines(keepends=True):
+                if not line.endswith("\n"):  # it is being written
+                    continue
                 what, error = json.loads(line)
                 yield what, error
 

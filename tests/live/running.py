@@ -94,8 +94,9 @@ class Run:
 
     def events(self, word: str = "") -> list[dict[str, Any]]:
         """Lines of its log that have the word in them."""
-        lines = self.log.read_text().splitlines()
-        return [json.loads(line) for line in lines if word in line and line.startswith("{")]
+        lines = self.log.read_text().splitlines(keepends=True)
+        whole = [line for line in lines if line.startswith("{") and line.endswith("\n")]
+        return [json.loads(line) for line in whole if word in line]
 
     def errors(self) -> list[str]:
         """Classes of the errors it has logged so far."""

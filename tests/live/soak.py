@@ -39,6 +39,8 @@ ROOT = Path(__file__).parents[2]
 PROCESSES = 3
 FAULT_EVERY_S = 10.0
 PAUSE_S = 8.0
+AT_WORK_S = 5.0
+"""How long processes are measured at work, before the first fault."""
 """Longer than a group's session timeout: another member takes the partitions over meanwhile."""
 CATCH_UP_S = 30.0
 STOP_S = 10.0
@@ -164,7 +166,14 @@ class Soak:
     def _at_work(self, history: History) -> Footprint:
         """The most that any process takes once records of every partition are committed."""
         until(lambda: len(history.positions) == PARTITIONS and all(history.positions.values()), 60)
-        return Footprint.most(filter(None, [run.footprint() for run in self._runs]))
+        seen: list[Footprint] = []
+
+        def look() -> bool:
+            seen.extend(filter(None, [run.footprint() for run in self._runs]))
+            return False
+
+        until(look, AT_WORK_S)
+        return Footprint.most(seen)
 
     def _come_back(self, run: Run, before: Footprint) -> None:
         """It takes what the processes took before the first fault."""

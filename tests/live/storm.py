@@ -105,6 +105,7 @@ class Storm:
     def _leave(self, run: Run, *, kill: bool | None = None) -> None:
         """In the middle of what it does, or in good order, which nobody waits for here."""
         run.started()
+        self._moved_at = dict.fromkeys(self._moved_at, time.monotonic())  # nobody watched
         if kill is None:
             kill = (self.report.left + self.report.killed) % KILLED == 0
         if kill:

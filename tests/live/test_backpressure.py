@@ -12,7 +12,7 @@ from tests.live.scenes import Scene
 
 SLOW = """
 CREATE FUNCTION {name}_slowly() RETURNS trigger LANGUAGE plpgsql AS
-$$ BEGIN PERFORM pg_sleep(0.3); RETURN NULL; END $$;
+$$ BEGIN PERFORM pg_sleep(1); RETURN NULL; END $$;
 CREATE TRIGGER slowly AFTER INSERT ON {name}__v1 EXECUTE FUNCTION {name}_slowly();
 """
 QUICK = "DROP TRIGGER slowly ON {name}__v1; DROP FUNCTION {name}_slowly();"

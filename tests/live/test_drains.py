@@ -37,7 +37,7 @@ class Second(First):
     version = 2
 
     def on_event(self, event, ctx):
-        time.sleep(0.1)
+        time.sleep(0.2)
         super().on_event(event, ctx)
 """
 BEHIND = 1_000
@@ -82,11 +82,11 @@ def test_a_worker_ends_it_and_reads_on(site: Site, tmp_path: Path) -> None:
     with Run(site.environment, tmp_path / "run.log", here.name, "--max-batch", "10"):
         here.publish(BEHIND)
         wait_until("version 1 has read it", here.read_all)
-        killed = site.kappa("promote", here.name, "--drain", "5", failpoint="drained")
+        killed = site.kappa("promote", here.name, "--drain", "15", failpoint="drained")
         assert killed.returncode == -9, killed.stderr
         assert here.state() is State.DRAINING
         here.publish(20)
-        wait_until("version 1 reads on", here.read_all, 30)
+        wait_until("version 1 reads on", here.read_all)
     assert here.ended() == OVER
     assert states(site.engine, here.name) == {1: State.SERVING, 2: State.READY}
     assert active(site.engine, here.name) == 1

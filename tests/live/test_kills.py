@@ -14,6 +14,7 @@ from tests.live.invariants import check, check_now
 from tests.live.scenes import Scene
 
 
+@pytest.mark.timeout(600)
 def test_a_worker_is_killed_at_every_step_of_a_batch(scene: Callable[..., Scene]) -> None:
     here = scene()
     here.before_the_fault()

@@ -95,7 +95,7 @@ def test_a_supervisor_that_is_paused_holds_up_none_of_its_workers(
     here.catch_up()
     run.supervisor.send_signal(signal.SIGSTOP)
     here.publish(500)
-    here.catch_up()
+    here.catch_up(180)
     run.supervisor.send_signal(signal.SIGCONT)
     assert run.workers() == [worker]
     assert run.stop() == 0
