@@ -48,7 +48,7 @@ class Report:
         pause_s: how long the database was paused.
         seconds: from the first record to the last commit.
         peak_bytes: the most memory that a sample found resident.
-        growth: of resident memory over the second half, as a share of its mean.
+        growth: of resident memory over the second half of the records, as a share of its mean.
         before, after: what was held while there was nothing to do.
     """
 
@@ -105,6 +105,8 @@ def _followed(
         _until(lambda: _committed(watch) >= records // 3)
         with _paused(watch):
             time.sleep(pause_s)
+        _until(lambda: _committed(watch) >= records // 2)
+        half = len(sampler.samples)
         _until(lambda: _committed(watch) >= records)
         seconds = time.monotonic() - began
     publisher.join()
@@ -115,7 +117,7 @@ def _followed(
         pause_s=pause_s,
         seconds=seconds,
         peak_bytes=max(sample.resident for sample in sampler.samples),
-        growth=growth(sampler.samples),
+        growth=growth(sampler.samples[half:]),
         before=before,
         after=_at_rest(processes, watch, before),
     )
@@ -209,7 +211,7 @@ def render(report: Report) -> str:
             f" {report.pause_s:.0f} s of them.",
             f"peak memory   {report.peak_bytes / 2**20:8,.0f} MiB, at most"
             f" {MOST_BYTES / 2**20:,.0f} wanted",
-            f"growth        {report.growth:8.1%} over the second half by least squares, at most"
+            f"growth        {report.growth:8.1%} over the second half of the records, at most"
             f" {MOST_GROWTH:.0%} wanted",
             f"{'':14}{'before':>8}{'after':>8}",
             f"descriptors   {before.descriptors:8}{after.descriptors:8}",

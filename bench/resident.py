@@ -76,14 +76,13 @@ class Sampler:
 
 
 def growth(samples: Sequence[Sample]) -> float:
-    """How much the second half grows from its begin to its end, as a share of its mean.
+    """How much memory grows from the first sample to the last, as a share of its mean.
 
     By the straight line that is nearest to all samples by least squares, so that one of them
     matters little.
     """
-    half = samples[len(samples) // 2 :]
-    at = np.array([sample.at_s for sample in half])
-    resident = np.array([sample.resident for sample in half], dtype=np.float64)
+    at = np.array([sample.at_s for sample in samples])
+    resident = np.array([sample.resident for sample in samples], dtype=np.float64)
     slope = np.polynomial.Polynomial.fit(at, resident, 1).convert().coef
     per_s = float(slope[1]) if len(slope) > 1 else 0.0
     return per_s * float(at[-1] - at[0]) / float(resident.mean())
