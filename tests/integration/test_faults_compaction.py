@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import random
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 
 import pytest
@@ -259,6 +259,21 @@ def set_policy(site: Site, topic: str, policy: str) -> None:
     wait_until("the policy", lambda: topic_history(site.kafka, topic).compacted is compacted)
 
 
+def build(site: Site, name: str, on_progress: Callable[[int], None], *, shared: bool) -> None:
+    """Replays the first version, alone or as one who shares it, in small checkpoints."""
+    replay(
+        site.settings,
+        name,
+        1,
+        workers=1,
+        batch_size=7,
+        allow_truncated=False,
+        shared=shared,
+        on_plan=lambda planned: None,
+        on_progress=on_progress,
+    )
+
+
 @pytest.mark.parametrize("shared", [False, True])
 def test_a_topic_that_is_made_a_compacted_one_in_the_middle_of_a_build(
     site: Site, complete: str, shared: bool
@@ -271,17 +286,7 @@ def test_a_topic_that_is_made_a_compacted_one_in_the_middle_of_a_build(
             set_policy(site, complete, "compact")
 
     with pytest.raises(CompactedTopic, match="during the replay"):
-        replay(
-            site.settings,
-            name,
-            1,
-            workers=1,
-            batch_size=7,
-            allow_truncated=False,
-            shared=shared,
-            on_plan=lambda planned: None,
-            on_progress=compact,
-        )
+        build(site, name, compact, shared=shared)
     assert site.everything(name)[0] == [("failed",)]
     set_policy(site, complete, "delete")
     before = site.everything(name)
@@ -303,17 +308,7 @@ def test_who_shares_a_build_that_met_a_compacted_topic_does_not_end_it_well(
                 records.transition(connection, name, 1, State.FAILED, detail=why)
 
     with pytest.raises(CompactedTopic, match="while this version was built"):
-        replay(
-            site.settings,
-            name,
-            1,
-            workers=1,
-            batch_size=7,
-            allow_truncated=False,
-            shared=True,
-            on_plan=lambda planned: None,
-            on_progress=fail,
-        )
+        build(site, name, fail, shared=True)
     assert site.everything(name)[0] == [("failed",)]
 
 
