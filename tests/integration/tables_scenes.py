@@ -11,7 +11,7 @@ from datetime import datetime
 import polars as pl
 from sqlalchemy import Connection, Engine, text
 
-from kappa.tables import build, progress
+from kappa.tables import build, progress, sink
 from kappa.tables.finalize import FixedPoint, Mean, Plain, WindowEnd
 from kappa.tables.layout import (
     LATEST_OFFSET_COLUMN,
@@ -26,6 +26,7 @@ from kappa.tables.merge import MergeRule
 from kappa.tables.progress import NewPartition
 from kappa.tables.sqltypes import BIGINT, NUMERIC, TEXT, TIMESTAMPTZ
 from kappa.versions import manifest, records
+from kappa.versions.promote import promote
 
 TOPIC_ID = "4nUuh0n0QFWoEvwzVaSsjA"
 
@@ -202,6 +203,16 @@ def stored(conn: Connection, layout: Layout) -> pl.DataFrame:
 
 def without_view_column(layout: Layout, name: str) -> Layout:
     return replace(layout, view=tuple(c for c in layout.view if c.name != name))
+
+
+def side_by_side(engine: Engine, name: str) -> str:
+    """Version 1 serves, version 2 is as far; each has one row that says which wrote it."""
+    for version in (1, 2):
+        layout = ready(engine, items(name, version), [10])
+        with engine.begin() as conn:
+            sink.upsert(conn, layout, item_rows(layout, 1))
+    promote(engine, {name: 1}, who="test")
+    return name
 
 
 @contextmanager

@@ -28,12 +28,12 @@ import sqlalchemy as sa
 from sqlalchemy import Engine
 
 from kappa.operations.retire import abort
-from kappa.tables import sink
 from kappa.versions.lifecycle import State
-from kappa.versions.promote import promote
 from tests.faults import Site
 from tests.integration import killed_at
-from tests.integration.tables_scenes import item_rows, items, ready
+from tests.integration.tables_scenes import (
+    side_by_side,
+)
 from tests.integration.test_promote import active, shown, states
 from tests.integration.test_promote_drain import offset, worker
 from tests.readings import TOTALS, Unsent, good, readings
@@ -155,13 +155,7 @@ def _kept(site: Site, name: str) -> set[str]:
 @pytest.fixture
 def name(engine: Engine, unique: Unique) -> str:
     """Version 1 serves; version 2 is as far."""
-    name = unique("killed")
-    for version in (1, 2):
-        layout = ready(engine, items(name, version), [10])
-        with engine.begin() as conn:
-            sink.upsert(conn, layout, item_rows(layout, 1))
-    promote(engine, {name: 1}, who="test")
-    return name
+    return side_by_side(engine, unique("killed"))
 
 
 def test_killed_in_a_drain_the_next_promote_goes_on(

@@ -25,6 +25,7 @@ from tests.integration.tables_scenes import (
     items,
     old_snapshot,
     ready,
+    side_by_side,
     wait_until_blocked,
 )
 from tests.integration.test_promote import active, shown
@@ -37,13 +38,7 @@ PATIENT = Persistence(60_000, deadline_s=60, unread_s=60, drain_after=None)
 @pytest.fixture
 def name(engine: Engine, unique: Unique) -> str:
     """Version 1 serves, version 2 is as far; each has one row that says which wrote it."""
-    name = unique("old")
-    for version in (1, 2):
-        layout = ready(engine, items(name, version), [10])
-        with engine.begin() as conn:
-            sink.upsert(conn, layout, item_rows(layout, 1))
-    promote(engine, {name: 1}, who="test")
-    return name
+    return side_by_side(engine, unique("old"))
 
 
 def step(engine: Engine, name: str, version: int) -> Advance:
