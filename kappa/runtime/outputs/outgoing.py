@@ -40,7 +40,6 @@ class Outgoing:
         self._reached = dict(reached)
         self._topic = topic
         self._frontier: Frontier | None = None
-        self._before: datetime | None = None
         if layout.publishes and reached:
             self._frontier = outbox.frontier(conn, layout.processor, layout.version, topic)
 
@@ -59,14 +58,9 @@ class Outgoing:
                 )
         news.tell(self._conn, self._layout.processor)
 
-    def hold_finality(self) -> None:
-        """Remembers up to when windows are final, before that is moved."""
-        if self._sends_final() and self._is_serving:
-            layout = self._layout
-            self._before = finality.hold(self._conn, layout.processor, layout.version)
-
-    def write_final(self, corrections: pl.DataFrame) -> None:
-        """Adds the windows that have become final, and the rows that correct what was.
+    def write_final(self, before: datetime | None, corrections: pl.DataFrame) -> None:
+        """Adds the windows that have become final since ``before``, and the rows that correct
+        what was.
 
         A version that does not serve adds none that have become final: a promote finds them by
         what both had reached. What it has corrected no other trace tells of.
@@ -76,14 +70,10 @@ class Outgoing:
             return
         if frontier.serving:
             now = finality.read(self._conn, layout.processor, layout.version).through
-            if now is not None and (self._before is None or self._before < now):
-                dirty_keys.mark_final(self._conn, layout, MAIN, self._before, now, self._reached)
+            if now is not None and (before is None or before < now):
+                dirty_keys.mark_final(self._conn, layout, MAIN, before, now, self._reached)
         if len(corrections) and self._is_beyond(frontier):
             dirty_keys.mark(self._conn, layout, MAIN, corrections, self._reached)
-
-    @property
-    def _is_serving(self) -> bool:
-        return self._frontier is not None and self._frontier.serving
 
     def _sends_final(self) -> bool:
         sent = self._layout.publication(MAIN)

@@ -159,10 +159,10 @@ def _finalize(
     """Raises the moment up to which rows are final, and sends out those that became so."""
     if layout.finality is None:
         return
-    outgoing.hold_finality()
+    before = None
+    if layout.hides:  # others count their corrections by the moment that is stored
+        before = finality.hold(connection, layout.processor, layout.version)
     if ends is not None:
-        if layout.hides:  # others count their corrections by the moment that is stored
-            finality.hold(connection, layout.processor, layout.version)
         finality.advance(
             connection,
             layout.processor,
@@ -171,7 +171,7 @@ def _finalize(
             spans=ends.spans,
             silent=ends.silent,
         )
-    outgoing.write_final(corrections)
+    outgoing.write_final(before, corrections)
 
 
 def _merge(
