@@ -5,6 +5,7 @@ from __future__ import annotations
 import multiprocessing
 import os
 import signal
+import socket
 import threading
 from collections import deque
 from collections.abc import Callable, Iterator
@@ -20,6 +21,11 @@ Task = TypeVar("Task")
 _STOP = "stop"
 _MOST_WAITING = 100
 """Messages that the parent has not heard, before they are put together."""
+
+
+def signature(pid: int) -> str:
+    """How a process of this host signs what it claims, for people who look at the rows."""
+    return f"{socket.gethostname()}:{pid}"
 
 
 @dataclass(frozen=True)

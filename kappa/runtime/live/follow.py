@@ -8,7 +8,6 @@ memory is trusted.
 from __future__ import annotations
 
 import os
-import socket
 from collections.abc import Callable, Collection, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
@@ -33,7 +32,7 @@ from kappa.runtime.beat import Beat
 from kappa.runtime.live.admittance import Departed, registered_positions, takes_input
 from kappa.runtime.live.pulse import Pulse
 from kappa.runtime.live.watchdog import Watchdog
-from kappa.runtime.processes import Desk
+from kappa.runtime.processes import Desk, signature
 from kappa.runtime.worker.checkpoint import LogEnds
 from kappa.runtime.worker.holding import stands
 from kappa.runtime.worker.job import Report, Rhythm
@@ -85,7 +84,7 @@ class Following:
 
     @property
     def owner(self) -> str:
-        return f"{socket.gethostname()}:{os.getpid()}"
+        return signature(os.getpid())
 
 
 def follow(task: Following, desk: Desk) -> None:

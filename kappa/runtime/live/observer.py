@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import socket
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Protocol
@@ -10,6 +9,7 @@ from uuid import UUID, uuid4
 
 from kappa.errors import KappaError
 from kappa.runtime.live.pulse import Note, Pulse
+from kappa.runtime.processes import signature
 from kappa.runtime.relay.sending import Relayed
 from kappa.runtime.worker.job import Report
 
@@ -51,7 +51,7 @@ class Relay:
     @property
     def owner(self) -> str:
         """As it signs its claims."""
-        return f"{socket.gethostname()}:{self.pid}"
+        return signature(self.pid)
 
 
 @dataclass(frozen=True)
@@ -66,7 +66,7 @@ class Worker:
     @property
     def owner(self) -> str:
         """As it signs its claims."""
-        return f"{socket.gethostname()}:{self.pid}"
+        return signature(self.pid)
 
     @classmethod
     def at(cls, post: Post, pid: int) -> Worker:

@@ -7,7 +7,6 @@ in Kafka. It can be killed at any moment.
 from __future__ import annotations
 
 import os
-import socket
 import threading
 from collections.abc import Callable
 from contextlib import ExitStack
@@ -18,6 +17,7 @@ from tenacity import RetryCallState, wait_exponential
 
 from kappa.config import Settings, require_postgres
 from kappa.errors import KappaError, LogError
+from kappa.runtime.processes import signature
 from kappa.runtime.relay.lease import lease
 from kappa.runtime.relay.relaying import Channel, Sending
 from kappa.runtime.relay.topic import open_topic
@@ -109,8 +109,7 @@ def run_relay(
 
 def _claim(engine: Engine, processor: str, output: str) -> int:
     with engine.begin() as connection:
-        owner = f"{socket.gethostname()}:{os.getpid()}"
-        return relays.claim(connection, processor, output, owner)
+        return relays.claim(connection, processor, output, signature(os.getpid()))
 
 
 def _send(sending: Sending) -> None:

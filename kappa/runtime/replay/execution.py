@@ -7,7 +7,6 @@ a built one it catches up with the present ends, merging rows into their keys.
 from __future__ import annotations
 
 import os
-import socket
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
@@ -29,6 +28,7 @@ from kappa.errors import (
 )
 from kappa.failpoints import reach
 from kappa.runtime.outputs.registration import register_outputs
+from kappa.runtime.processes import signature
 from kappa.runtime.replay.ending import check_history_after, finish, outlasted
 from kappa.runtime.replay.plan import Plan
 from kappa.runtime.replay.pool import run_jobs
@@ -141,11 +141,6 @@ def _fail(engine: Engine, plan: Plan, error: KappaError) -> None:
             records.transition(connection, name, version, State.FAILED, detail=why)
 
 
-def owner() -> str:
-    """This process, for people who look at the offset rows."""
-    return f"{socket.gethostname()}:{os.getpid()}"
-
-
 def registered(plan: Plan) -> Plan:
     """The plan with the schemas of its version's outputs, which a new version registers."""
     if plan.state is not None:
@@ -216,7 +211,7 @@ def _jobs(plan: Plan, workers: int, batch_size: int, rate_limit: float | None) -
     places = tuple((span.topic, span.partition, span.end) for span in waiting)
     # What is still being built has ends of its own, past which there may be more to read.
     silent = [span for span in plan.spans if span.end == span.start and not plan.building]
-    mine = owner()
+    mine = signature(os.getpid())
     return [
         Job(
             settings=plan.settings,

@@ -7,6 +7,7 @@ in PostgreSQL. Whoever sees every partition at its end first makes the version r
 
 from __future__ import annotations
 
+import os
 import time
 from collections.abc import Callable
 from contextlib import AbstractContextManager
@@ -16,13 +17,13 @@ from sqlalchemy import Engine
 from kappa.config import require_kafka, require_postgres
 from kappa.errors import Fenced
 from kappa.log.membership import Holding, Membership
+from kappa.runtime.processes import signature
 from kappa.runtime.replay.ending import check_history_after, finish, outlasted
 from kappa.runtime.replay.execution import (
     CHECKPOINT_AFTER_S,
     Finished,
     begin,
     failing,
-    owner,
     registered,
 )
 from kappa.runtime.replay.plan import Plan
@@ -152,9 +153,11 @@ class _Shared:
         if not mine or stands(self._engine, plan.assembly.layout, mine):
             return
 
+        me = signature(os.getpid())
+
         def begun(terms: Terms) -> AbstractContextManager[Tenure]:
             return taken_over(
-                plan.settings, plan.assembly, plan.registry, terms, mine, owner(), self._heard
+                plan.settings, plan.assembly, plan.registry, terms, mine, me, self._heard
             )
 
         try:
