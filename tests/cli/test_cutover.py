@@ -135,6 +135,8 @@ def test_what_a_promote_can_be_asked_for(
     with psycopg.connect(database) as reader:
         reader.isolation_level = psycopg.IsolationLevel.REPEATABLE_READ
         reader.execute("SELECT 1")
+        with psycopg.connect(database) as writer:  # only what follows a transaction can be younger
+            writer.execute("SELECT pg_current_xact_id()")
         assert (
             "would wait: a reader's snapshot is older" in ok(kappa("promote", name, "--plan")).out
         )
