@@ -66,6 +66,7 @@ check: setup
 EXAMPLES := 50000
 fuzz: setup
 	KAPPA_EXAMPLES=$(EXAMPLES) $(BIN)/python -m pytest -n 2 --dist load tests/properties
+	KAPPA_EXAMPLES=$(EXAMPLES) $(BIN)/python -m pytest -n 2 --dist load -m hypothesis
 
 # How long: make soak MINUTES=30 STORM=600. It prints what was done and ends with an error after any break.
 MINUTES := 5

@@ -53,6 +53,7 @@
     │   ├── OldSnapshot            a reader's snapshot is older than the version
     │   ├── StillNeeded            what is to be dropped is in use, or may be soon
     │   ├── ViewIncompatible       the view's columns would change under its readers
+    │   │   └── RecreateNeeded     that may be meant, and has to be asked for
     │   ├── VersionHeld            two versions of it are being compared at the moment
     │   ├── VersionsDiffer         by more than the comparison allows
     │   ├── NotRepeated            history, replayed again, has given other rows
@@ -301,6 +302,10 @@ class StillNeeded(VersionError):
 
 
 class ViewIncompatible(VersionError):
+    pass
+
+
+class RecreateNeeded(ViewIncompatible):
     pass
 
 

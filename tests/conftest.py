@@ -19,9 +19,17 @@ from urllib.parse import urlsplit
 
 import psycopg
 import pytest
+from hypothesis import HealthCheck, settings
 from pydantic import SecretStr
 
 from kappa.config import KafkaSettings, PostgresSettings, RegistrySettings, Settings
+
+# A commit is judged by the same examples on every machine, however slow it is. Others are drawn by
+# `make fuzz`.
+_ANY_TIME = settings(deadline=None, suppress_health_check=[HealthCheck.too_slow])
+settings.register_profile("drawn", _ANY_TIME)
+settings.register_profile("fixed", _ANY_TIME, derandomize=True)
+settings.load_profile("drawn" if "KAPPA_EXAMPLES" in os.environ else "fixed")
 
 _NUMBERS = itertools.count(1)
 _RUN = uuid.uuid4().hex[:6]

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from sqlalchemy import Engine
 
 from kappa.config import Settings
-from kappa.errors import SourceDropped, TopicRecreated, ViewIncompatible
+from kappa.errors import RecreateNeeded, SourceDropped, TopicRecreated
 from kappa.operations.database import database
 from kappa.versions import records, timeline
 from kappa.versions.deployment import Action, Moved, Options
@@ -172,12 +172,11 @@ def rollback(
                 persistence=persistence,
                 listener=on_wait,
             )
-        except ViewIncompatible as error:
-            if "--recreate" in error.hint:
-                error.hint = (
-                    "the version before does not have what readers know by now; if that is meant:"
-                    f" kappa rollback {' '.join(names)} --recreate"
-                )
+        except RecreateNeeded as error:
+            error.hint = (
+                "the version before does not have what readers know by now; if that is meant:"
+                f" kappa rollback {' '.join(names)} --recreate"
+            )
             raise
         except (SourceDropped, TopicRecreated) as error:
             error.hint = (

@@ -65,6 +65,13 @@ def dependents(conn: Connection, relation: str) -> tuple[str, ...]:
     return tuple(conn.scalars(_DEPENDENTS, {"name": relation}))
 
 
+def bound(conn: Connection, view: int) -> tuple[str, ...]:
+    """What depends on the view of this oid, or on its row type, and is no view: as the server
+    describes it, a function for instance. It keeps the view from being dropped.
+    """
+    return tuple(conn.scalars(_BOUND, {"oid": view}))
+
+
 def sources(conn: Connection, view: str) -> tuple[str, ...]:
     """The relations ``view`` selects from, by name."""
     return tuple(conn.scalars(_SOURCES, {"name": view}))
@@ -111,6 +118,15 @@ _DEPENDENTS = text(
     " AND pg_depend.refclassid = 'pg_class'::regclass"
     f" AND pg_depend.refobjid = (SELECT oid FROM pg_class WHERE {_HERE})"
     " AND view.oid <> pg_depend.refobjid ORDER BY name"
+)
+
+_BOUND = text(
+    "SELECT DISTINCT pg_describe_object(d.classid, d.objid, 0) AS it"
+    " FROM pg_class AS c JOIN pg_type AS t ON t.oid = c.reltype"
+    " JOIN pg_depend AS d ON d.deptype = 'n' AND d.classid <> 'pg_rewrite'::regclass"
+    "  AND (d.refclassid = 'pg_class'::regclass AND d.refobjid = c.oid"
+    "   OR d.refclassid = 'pg_type'::regclass AND d.refobjid IN (t.oid, t.typarray))"
+    " WHERE c.oid = :oid ORDER BY it"
 )
 
 _SOURCES = text(

@@ -55,27 +55,31 @@ def check_recreatable(conn: Connection, view: str) -> None:
     """Passes if the view and what depends on it can be dropped and made anew.
 
     Raises:
-        ViewIncompatible: it, or a view over it, has a trigger or a rule, or is materialized.
+        ViewIncompatible: it, or a view over it, has a trigger or a rule, is materialized, or
+            something depends on it that is no view.
     """
     for oid in _family(conn, view):
         row = conn.execute(_OBSTACLES, {"oid": oid}).one()
-        if row.obstacle is not None:
+        bound = catalog.bound(conn, oid)
+        obstacle = row.obstacle or (f"{', '.join(bound)} depends on it" if bound else None)
+        if obstacle is not None:
             raise ViewIncompatible(
-                f"view {row.name} cannot be made anew: {row.obstacle}",
+                f"view {row.name} cannot be made anew: {obstacle}",
                 view=view,
                 hint="drop it and make it again yourself, or keep the columns as they are",
             )
 
 
 def check_droppable(conn: Connection, view: str) -> None:
-    """Passes if no view selects from this one.
+    """Passes if nothing depends on this view.
 
     Raises:
-        ViewIncompatible: one does.
+        ViewIncompatible: something does.
     """
-    over = catalog.dependents(conn, view)
-    if over:
-        raise _still_needed(view, f"{', '.join(over)} selects from it")
+    bound = catalog.bound(conn, _family(conn, view)[0])
+    needed = (*catalog.dependents(conn, view), *bound)
+    if needed:
+        raise _still_needed(view, f"{', '.join(needed)} depends on it")
 
 
 def drop_statement(view: str) -> sql.Composed:

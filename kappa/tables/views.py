@@ -11,7 +11,7 @@ import sqlalchemy as sa
 from psycopg import sql
 from sqlalchemy import Connection
 
-from kappa.errors import NameTaken, ViewIncompatible
+from kappa.errors import NameTaken, RecreateNeeded, ViewIncompatible
 from kappa.tables import catalog, finality, names
 from kappa.tables.catalog import Relation, RelationColumn, RelationKind
 from kappa.tables.engine import driver, translating
@@ -66,9 +66,10 @@ def check_view(
 
     Raises:
         NameTaken: a name belongs to a relation that is not this processor's view.
-        ViewIncompatible: a column would change its name, place or type, a view is not kappa's to
-            replace, its owner could not read the table, or a side output that readers know would
-            be gone.
+        RecreateNeeded: a column would change its name, place or type, or a side output that readers
+            know would be gone.
+        ViewIncompatible: a view is not kappa's to replace or to make anew, or its owner could not
+            read the table.
     """
     _without_output(conn, layout, serving, recreate=recreate)
     for view in _views(layout):
@@ -170,7 +171,7 @@ def _without_output(
     for output in sorted({side.name for side in sides} - kept):
         view = names.side_view_name(layout.processor, output)
         if not recreate:
-            raise ViewIncompatible(
+            raise RecreateNeeded(
                 f"the side output {output!r} would be gone, and view {view!r} with it",
                 processor=layout.processor,
                 version=layout.version,
@@ -185,7 +186,7 @@ def _without_output(
 
 def _movable(
     conn: Connection, view: _View, *, recreate: bool
-) -> tuple[Relation | None, ViewIncompatible | None]:
+) -> tuple[Relation | None, RecreateNeeded | None]:
     """The view as it is now, None where there is none yet; and why it must be made anew."""
     existing = _find(conn, view.name, view.processor)
     if existing is None:
@@ -256,14 +257,14 @@ def selected_columns(conn: Connection, select: sa.Select[Any]) -> tuple[Relation
     return tuple(RelationColumn(name, kind) for name, kind in zip(names, types, strict=True))
 
 
-def _incompatible(conn: Connection, view: _View, existing: Relation) -> ViewIncompatible | None:
+def _incompatible(conn: Connection, view: _View, existing: Relation) -> RecreateNeeded | None:
     """Readers may gain columns at the end, and nothing else."""
     new = selected_columns(conn, view.select)
     for place, column in enumerate(existing.columns, start=1):
         now = new[place - 1] if place <= len(new) else None
         if now is not None and now == column:
             continue
-        return ViewIncompatible(
+        return RecreateNeeded(
             _difference(column, now, [other.name for other in new]),
             view=view.name,
             column=column.name,

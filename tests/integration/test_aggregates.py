@@ -104,9 +104,7 @@ def check(
     one_by_one=st.booleans(),
     rng=st.randoms(use_true_random=False),
 )
-@settings(
-    max_examples=15, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
-)
+@settings(max_examples=15, suppress_health_check=[HealthCheck.function_scoped_fixture])
 def test_rows_in_parts_come_to_what_the_reference_shows(
     engine: Engine,
     unique: Unique,

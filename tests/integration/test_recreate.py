@@ -10,7 +10,7 @@ from sqlalchemy import Engine, text
 from kappa.errors import ViewIncompatible
 from kappa.tables import sink
 from kappa.versions.deployment import Options
-from kappa.versions.promote import Persistence, Promoted, promote
+from kappa.versions.promote import Persistence, Promoted, examine, promote
 from tests.integration.tables_scenes import item_rows, items, ready
 from tests.integration.test_promote import active
 
@@ -118,23 +118,37 @@ def test_everything_is_as_it_was_but_the_columns(
             assert granted == is_granted, (who, view, what)
 
 
+OBSTACLES = [
+    ("CREATE MATERIALIZED VIEW kept_{name} AS SELECT id FROM {name}", "materialized"),
+    ("CREATE RULE no AS ON INSERT TO {name} DO INSTEAD NOTHING", "rule"),
+    (
+        "CREATE FUNCTION no_{name}() RETURNS trigger LANGUAGE plpgsql AS"
+        " 'BEGIN END'; CREATE TRIGGER no INSTEAD OF INSERT ON {name}"
+        " FOR EACH ROW EXECUTE FUNCTION no_{name}()",
+        "trigger",
+    ),
+    (
+        "CREATE FUNCTION rows_{name}() RETURNS SETOF {name} LANGUAGE sql AS 'TABLE {name}'",
+        "function rows_",
+    ),
+    (
+        "CREATE FUNCTION all_{name}({name}[]) RETURNS int LANGUAGE sql AS 'SELECT 1'",
+        "function all_",
+    ),
+    (
+        "CREATE VIEW over_{name} AS SELECT id FROM {name};"
+        " CREATE TABLE kept_{name} (one over_{name})",
+        "table kept_",
+    ),
+]
+"""What is known to stand in the way before anything is dropped, and what is said of it."""
+
+
 @pytest.mark.parametrize(
     ("obstacle", "said"),
     [
-        ("CREATE MATERIALIZED VIEW kept_{name} AS SELECT id FROM {name}", "materialized"),
-        ("CREATE RULE no AS ON INSERT TO {name} DO INSTEAD NOTHING", "rule"),
-        (
-            "CREATE FUNCTION no_{name}() RETURNS trigger LANGUAGE plpgsql AS"
-            " 'BEGIN END'; CREATE TRIGGER no INSTEAD OF INSERT ON {name}"
-            " FOR EACH ROW EXECUTE FUNCTION no_{name}()",
-            "trigger",
-        ),
         ("CREATE VIEW needs_{name} AS SELECT amount FROM {name}", "amount"),
-        (
-            "CREATE FUNCTION rows_{name}() RETURNS SETOF {name} LANGUAGE sql AS"
-            " 'SELECT * FROM {name}'",
-            "depend",
-        ),
+        *OBSTACLES,
     ],
 )
 def test_what_cannot_be_made_again_is_refused_and_nothing_is_lost(
@@ -146,6 +160,16 @@ def test_what_cannot_be_made_again_is_refused_and_nothing_is_lost(
     assert active(engine, name) == 1
     with engine.begin() as conn:
         assert conn.execute(text(f"SELECT id, amount FROM {name}")).all() == [(1, 1)]
+
+
+@pytest.mark.parametrize(("obstacle", "said"), OBSTACLES)
+def test_a_plan_shows_what_stands_in_the_way(
+    engine: Engine, name: str, obstacle: str, said: str
+) -> None:
+    run(engine, *obstacle.format(name=name).split("; "))
+    (plan,) = examine(engine, {name: 2}, Options(recreate=True))
+    assert isinstance(plan.refusal, ViewIncompatible)
+    assert said in str(plan.refusal)
 
 
 def test_without_the_option_it_is_refused(engine: Engine, name: str) -> None:

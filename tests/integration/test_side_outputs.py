@@ -98,6 +98,8 @@ def _back_and_forth(site: Site, name: str) -> None:
         (f"FUNCTION over_{name}()", f"RETURNS SETOF {spare} LANGUAGE sql AS 'TABLE {spare}'"),
     ):
         execute(site, f"CREATE {dependent} {made}")
+        (planned,) = plan(site.settings, {name: 1}, options=recreate)
+        assert f"over_{name}" in str(planned.refusal)
         with pytest.raises(ViewIncompatible, match=f"over_{name}"):
             rollback(site.settings, (name,), options=recreate)
         execute(site, f"DROP {dependent}")

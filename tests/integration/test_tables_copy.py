@@ -29,7 +29,6 @@ from kappa.tables.storable import check_storable
 
 ANYTHING = settings(
     max_examples=25,
-    deadline=None,
     phases=(Phase.explicit, Phase.reuse, Phase.generate),  # shrinking two dozen columns is slow
     suppress_health_check=[HealthCheck.function_scoped_fixture],
 )

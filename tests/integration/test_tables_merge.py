@@ -31,9 +31,7 @@ from tests.integration.tables_scenes import (
 )
 
 Unique = Callable[[str], str]
-SOME = settings(
-    max_examples=25, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
-)
+SOME = settings(max_examples=25, suppress_health_check=[HealthCheck.function_scoped_fixture])
 MINUTE = 60_000
 
 PARTS = st.lists(

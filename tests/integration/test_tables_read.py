@@ -76,9 +76,7 @@ def test_every_type_comes_back_as_it_was(engine: Engine, unique: Unique) -> None
     assert found.reverse().rows() == frame.rows()
 
 
-@settings(
-    max_examples=25, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
-)
+@settings(max_examples=25, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(
     st.lists(
         st.tuples(

@@ -29,9 +29,7 @@ from kappa.tables.sqltypes import BIGINT, BYTEA, DOUBLE, JSONB, NUMERIC, TEXT, T
 from tests.integration.tables_scenes import stored
 
 Unique = Callable[[str], str]
-SOME = settings(
-    max_examples=20, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
-)
+SOME = settings(max_examples=20, suppress_health_check=[HealthCheck.function_scoped_fixture])
 KEY = {"window_start": pl.Datetime("ms", "UTC"), "reader": pl.String(), "shelf": pl.String()}
 TYPES: dict[str, pl.DataType] = {**KEY, "book": pl.String(), "pages": pl.Float64()}
 MINUTE = 60_000

@@ -119,7 +119,7 @@ def shared(engine: Engine) -> Layout:
     _TIMES,
     _TIMES,
 )
-@settings(max_examples=100, deadline=None, suppress_health_check=list(HealthCheck))
+@settings(max_examples=100, suppress_health_check=list(HealthCheck))
 def test_states_are_found_by_key_and_by_timer(
     engine: Engine,
     shared: Layout,
@@ -186,7 +186,7 @@ class _Store(PostgresStore):
 
 
 @given(TRIALS)
-@settings(max_examples=25, deadline=None, suppress_health_check=list(HealthCheck))
+@settings(max_examples=25, suppress_health_check=list(HealthCheck))
 def test_a_processor_goes_on_from_what_is_stored_as_in_the_reference(
     engine: Engine, trial: Trial
 ) -> None:

@@ -30,8 +30,6 @@ WINDOWS = sorted({case.label for case in windows.CASES})
 TOGETHER = [(group, odd) for group in aggregates.GROUPS for odd in (False, True)]
 SETTINGS = settings(
     max_examples=math.ceil(int(EXAMPLES or 2_000) / (len(WINDOWS) * len(TOGETHER))),
-    deadline=None,
-    database=settings().database if EXAMPLES else None,
     suppress_health_check=list(HealthCheck),
 )
 

@@ -103,7 +103,7 @@ def check(stored: pl.DataFrame, rows: Sequence[Row], aggregates: dict[str, SqlMe
     as_text=st.booleans(),
     rng=st.randoms(use_true_random=False),
 )
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=40)
 def test_any_split_and_order_comes_to_what_the_reference_shows(
     kind: str,
     rows: list[Row],
@@ -148,7 +148,6 @@ def test_what_is_stored_survives_being_read_and_stored_again() -> None:
 
 
 @given(st.lists(st.tuples(*[st.integers(0, 2**126) | st.integers(0, 9)] * 3), max_size=5))
-@settings(deadline=None)
 def test_limbs_are_joined_to_one_number_and_split_again(limbs: list[tuple[int, int, int]]) -> None:
     low, middle, high = (
         pl.Series([row[place] for row in limbs], dtype=pl.Int128) for place in range(3)

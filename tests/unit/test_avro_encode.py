@@ -153,7 +153,7 @@ def by_fastavro(schema: dict[str, Any], rows: list[dict[str, Any]]) -> list[byte
     return written
 
 
-@settings(max_examples=80, deadline=None)
+@settings(max_examples=80)
 @given(record_and_rows())
 def test_it_writes_what_fastavro_writes(case: tuple[dict[str, Any], list[dict[str, Any]]]) -> None:
     document, rows = case

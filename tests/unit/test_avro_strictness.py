@@ -10,7 +10,7 @@ import numpy as np
 import polars as pl
 import pyarrow as pa
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from polars.testing import assert_frame_equal
 
@@ -152,7 +152,7 @@ def test_a_few_bytes_cannot_fill_the_memory() -> None:
     assert decoded.frame["a"].list.len().to_list() == [1000]
 
 
-relaxed = settings(max_examples=150, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+relaxed = settings(max_examples=150)
 
 
 @given(st.data(), st.randoms(use_true_random=False))

@@ -10,7 +10,7 @@ from typing import Any
 import msgspec
 import polars as pl
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from kappa.errors import DeclarationError
@@ -19,7 +19,6 @@ from kappa.processing.aggregates.worker_merged import RANK
 from tests.worker_merged import check_any_split, column_of, cuts, partials, records, result
 
 MOST = 30
-SOME = settings(deadline=None)
 COUNTS = st.integers(1, 5)
 ROWS = st.lists(
     st.tuples(
@@ -61,7 +60,6 @@ def of_float(value: float) -> tuple[bool, float]:
     return (math.isnan(value), 0.0 if math.isnan(value) else value)
 
 
-@SOME
 @given(rows=ROWS, k=COUNTS, plan=cuts(MOST))
 def test_the_greatest_values(
     rows: list[tuple[Any, ...]], k: int, plan: tuple[list[int], list[int]]
@@ -77,7 +75,6 @@ def test_the_greatest_values(
     assert found == expected(rows, lambda r: r[1], encoded, descending=True, most=k)
 
 
-@SOME
 @given(rows=ROWS, k=COUNTS, plan=cuts(MOST))
 def test_the_values_of_the_greatest_by(
     rows: list[tuple[Any, ...]], k: int, plan: tuple[list[int], list[int]]
@@ -90,7 +87,6 @@ def test_the_values_of_the_greatest_by(
     assert found == expected(rows, lambda r: r[1], order, descending=True, most=k)
 
 
-@SOME
 @given(rows=ROWS, limit=COUNTS, plan=cuts(MOST))
 def test_the_first_values(
     rows: list[tuple[Any, ...]], limit: int, plan: tuple[list[int], list[int]]

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from itertools import pairwise
 
 import numpy as np
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from kappa.log.copies import header_value
@@ -124,7 +124,6 @@ places = st.sets(st.integers(0, 30), max_size=6)
 
 
 @given(st.lists(records, max_size=30), places, places)
-@settings(deadline=None)
 def test_copies_are_judged_one_by_one_however_they_are_cut(
     log: Log, cuts: set[int], restarts: set[int]
 ) -> None:

@@ -53,7 +53,7 @@ def distinct(value: Any) -> Any:
 
 @pytest.mark.parametrize("exact", [True, False])
 @pytest.mark.parametrize("kind", VALUES)
-@settings(deadline=None, max_examples=40)
+@settings(max_examples=40)
 @given(data=st.data(), plan=cuts(MOST))
 def test_any_split_counts_the_set(
     kind: str, exact: bool, data: st.DataObject, plan: tuple[list[int], list[int]]
@@ -125,7 +125,7 @@ def slowly_estimated(held: list[int]) -> float:
     return float(alpha * registers * registers / total)
 
 
-@settings(deadline=None, max_examples=60)
+@settings(max_examples=60)
 @given(st.lists(st.lists(st.integers(0, 40), min_size=54, max_size=54), min_size=1, max_size=4))
 def test_the_estimator_is_the_papers_and_ignores_its_neighbours(rows: list[list[int]]) -> None:
     rows = [[*row[:-2], row[-2] + (not any(row[:-1])), row[-1]] for row in rows]
@@ -199,7 +199,7 @@ def xxh64(data: bytes) -> int:
     return state ^ state >> 32
 
 
-@settings(deadline=None, max_examples=50)
+@settings(max_examples=50)
 @given(st.lists(st.binary(max_size=3), min_size=1, max_size=20), st.sampled_from([7, 12, 16]))
 def test_registers_are_those_of_the_definition(values: list[bytes], precision: int) -> None:
     frame = records({"v": values}, {"v": pl.Binary()})

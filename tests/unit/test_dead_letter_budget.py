@@ -8,7 +8,7 @@ from itertools import pairwise
 import numpy as np
 import polars as pl
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from kappa.errors import TooManyDeadLetters
@@ -85,7 +85,6 @@ limits = st.builds(
 
 
 @given(st.lists(kinds, max_size=30), limits, st.sets(st.integers(0, 30)), st.integers(0, 30))
-@settings(deadline=None)
 def test_it_stops_where_one_record_at_a_time_would(
     drawn: list[str], limit: DeadLetterLimit, cuts: set[int], claimed: int
 ) -> None:

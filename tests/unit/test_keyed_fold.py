@@ -9,6 +9,6 @@ from tests.unit.keyed_trials import TRIALS, Trial, check, run
 
 
 @given(TRIALS)
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=200)
 def test_handlers_and_timers_run_as_in_the_reference(trial: Trial) -> None:
     check(trial, run(trial, MemoryStore()))

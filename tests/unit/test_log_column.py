@@ -6,7 +6,7 @@ import numpy as np
 import polars as pl
 import pyarrow as pa
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from kappa.log.column import BytesColumn
@@ -18,7 +18,6 @@ def column(parts: list[list[bytes | None]]) -> BytesColumn:
     return BytesColumn([pa.array(part, pa.binary()) for part in parts])
 
 
-@settings(deadline=None)
 @given(st.lists(values, max_size=4), st.integers(0, 40), st.integers(0, 40))
 def test_it_is_the_list_of_what_it_holds(
     parts: list[list[bytes | None]], low: int, high: int

@@ -10,7 +10,7 @@ from typing import Any
 import pyarrow as pa
 import pytest
 from aiokafka.record.default_records import DefaultRecordBatch, DefaultRecordBatchBuilder
-from hypothesis import HealthCheck, given, settings
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from kappa.errors import LogError
@@ -30,7 +30,7 @@ Row = tuple[int, int, bytes | None, bytes | None]
 
 texts = st.none() | st.binary(max_size=3) | st.binary(min_size=60, max_size=140)
 headers = st.lists(st.tuples(st.text(max_size=4), texts), max_size=2)
-relaxed = settings(max_examples=200, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+relaxed = settings(max_examples=200)
 
 
 @pytest.fixture(autouse=True, params=[0, 5, taken.FEW], ids=["together", "either", "alone"])

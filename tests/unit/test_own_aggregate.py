@@ -7,7 +7,7 @@ from typing import Any
 
 import polars as pl
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from kappa.errors import AggregateFailed, DeclarationError
@@ -38,7 +38,6 @@ ROWS = st.lists(
 TYPES: dict[str, pl.DataType] = {"k": pl.String(), "price": pl.Int64(), "pieces": pl.Int64()}
 
 
-@settings(deadline=None)
 @given(rows=ROWS, plan=cuts(MOST))
 def test_the_functions_are_given_the_records_that_count(
     rows: list[tuple[Any, ...]], plan: tuple[list[int], list[int]]
@@ -65,7 +64,6 @@ class Spread:
     words: frozenset[str]
 
 
-@settings(deadline=None)
 @given(
     words=st.lists(st.sampled_from(["a", "b", "cc"]), min_size=1, max_size=MOST), plan=cuts(MOST)
 )

@@ -9,7 +9,7 @@ from typing import Any
 
 import polars as pl
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from kappa.processing.aggregates.sketches.plain import halves, plain, plain_type, restored
@@ -45,7 +45,6 @@ def order_of(value: Any) -> Any:
 
 
 @pytest.mark.parametrize(("dtype", "values"), VALUES, ids=[str(dtype) for dtype, _ in VALUES])
-@settings(deadline=None)
 @given(data=st.data())
 def test_plain_forms_are_ordered_like_the_values_and_come_back(
     dtype: pl.DataType, values: st.SearchStrategy[Any], data: st.DataObject
@@ -108,7 +107,6 @@ def test_nested_values_have_no_plain_form(dtype: pl.DataType) -> None:
     assert plain_type(dtype) is None
 
 
-@settings(deadline=None)
 @given(st.lists(INT128, max_size=20))
 def test_halves_order_like_the_whole(ranks: list[int]) -> None:
     frame = pl.DataFrame({"rank": ranks}, schema={"rank": pl.Int128()})

@@ -72,7 +72,7 @@ def fold_of(projection: Projection) -> Fold:
     st.lists(st.tuples(st.sampled_from("abc"), st.one_of(st.none(), st.sampled_from("xyz")))),
     st.integers(1, 5),
 )
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=100)
 def test_the_latest_row_per_key_wins_however_the_records_are_cut(
     updates: list[tuple[str, str | None]], size: int
 ) -> None:

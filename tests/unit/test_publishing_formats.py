@@ -11,7 +11,7 @@ from pathlib import Path
 
 import polars as pl
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from kappa.avro.nodes import Array, Field, Logical, Nullable, Primitive, Record
@@ -61,7 +61,6 @@ def read_csv(text: str) -> Iterator[Chunk]:
     return delimited.read(io.BytesIO(text.encode()), FIELDS)
 
 
-@settings(deadline=None)
 @given(st.binary(max_size=60), st.integers(1, 9))
 def test_blocks_are_the_lines_of_the_stream(data: bytes, at_once: int) -> None:
     found = list(lines.blocks(Drip(data, at_once)))
@@ -218,7 +217,6 @@ def test_csv_with_a_quote_left_open_is_refused_where_it_opens() -> None:
     assert bad == ["line 3: not CSV: unexpected end of data"]
 
 
-@settings(deadline=None)
 @given(
     rows=st.lists(
         st.tuples(
@@ -241,7 +239,6 @@ def test_csv_is_what_the_csv_module_writes(rows: list[tuple[int, str]], at_once:
     assert list(zip(read["id"], read["name"], strict=True)) == rows
 
 
-@settings(deadline=None)
 @given(
     rows=st.lists(
         st.fixed_dictionaries(

@@ -192,7 +192,7 @@ _COLUMNS: list[tuple[Node, pl.DataType]] = [
 
 @pytest.mark.parametrize("nullable", [False, True])
 @pytest.mark.parametrize(("node", "dtype"), _COLUMNS, ids=lambda value: str(value)[:60])
-@settings(max_examples=50, deadline=None)
+@settings(max_examples=50)
 @given(data=st.data())
 def test_a_column_is_what_its_values_are(
     node: Node, dtype: pl.DataType, nullable: bool, data: st.DataObject

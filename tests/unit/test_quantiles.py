@@ -13,7 +13,7 @@ import msgspec
 import numpy as np
 import polars as pl
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from kappa.errors import DeclarationError
@@ -40,7 +40,6 @@ def is_near(found: float, wanted: float, accuracy: float) -> bool:
     return error <= abs(Fraction(wanted)) * Fraction(accuracy) * (1 + Fraction(1, 10**12))
 
 
-@settings(deadline=None)
 @given(
     values=st.lists(st.none() | FINITE | NEAR, max_size=MOST),
     shares=st.lists(st.floats(0, 1) | st.sampled_from([0, 0.5, 1]), min_size=1, max_size=3),

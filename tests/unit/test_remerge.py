@@ -90,7 +90,7 @@ def as_text(rows: pl.DataFrame) -> list[tuple[Any, ...]]:
 
 
 @pytest.mark.parametrize("sql", [{}, SQL], ids=["worker", "both"])
-@settings(deadline=None, max_examples=60)
+@settings(max_examples=60)
 @given(rows=ROWS, plan=cuts(MOST))
 def test_parts_merge_to_the_row_of_all_records(
     sql: dict[str, SqlMerged], rows: list[tuple[Any, ...]], plan: tuple[list[int], list[int]]

@@ -53,7 +53,7 @@ def leftovers(draw: st.DrawFn) -> list[Opened]:
     return [Opened(key, first, first + length) for key, first, length in each]
 
 
-@settings(max_examples=800, deadline=None)
+@settings(max_examples=800)
 @given(rules, leftovers(), histories())
 def test_records_are_judged_as_one_by_one(
     rules: Rules, opened: list[Opened], events: list[Event]
@@ -66,7 +66,7 @@ def test_records_are_judged_as_one_by_one(
     assert not assignment.late_by[in_time].any()
 
 
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=150)
 @given(rules, histories(), st.sampled_from([(1, 10**9), (2**50, 1), (2**44, 10**11)]))
 def test_numbers_of_any_size_are_judged_alike(
     rules: Rules, events: list[Event], scale: tuple[int, int]
@@ -80,7 +80,7 @@ def test_numbers_of_any_size_are_judged_alike(
     assert lateness(there) == {number: by * times for number, by in lateness(here).items()}
 
 
-@settings(max_examples=400, deadline=None)
+@settings(max_examples=400)
 @given(rules, histories(), st.data())
 def test_batches_make_no_difference(rules: Rules, events: list[Event], data: st.DataObject) -> None:
     cuts = sorted(data.draw(st.lists(st.integers(0, len(events)), max_size=5), label="cuts"))
@@ -126,7 +126,7 @@ def at(batch: list[Event], numbers: Sequence[int]) -> list[Event]:
 spans = st.tuples(st.integers(-1, 1), st.integers(-30, 30), st.just(0) | st.integers(0, 20))
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=300)
 @given(st.lists(spans, max_size=15), st.integers(1, 15), st.booleans())
 def test_a_chain_is_what_can_be_reached_from_span_to_span(
     spans: list[tuple[int, int, int]], gap: int, far_away: bool

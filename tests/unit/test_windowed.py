@@ -79,7 +79,7 @@ records_strategy = st.lists(
 
 
 @given(records_strategy, st.integers(1, 7), st.randoms(use_true_random=False))
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=150)
 def test_any_cut_and_interleaving_gives_what_the_reference_gives(
     drawn: list[tuple[int, int | None, str, float | None]], batch: int, rng: random.Random
 ) -> None:

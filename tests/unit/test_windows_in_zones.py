@@ -165,7 +165,7 @@ def odd_places() -> Iterator[st.SearchStrategy[tuple[str, int]]]:
     yield st.tuples(st.sampled_from([zone for zone, _ in ODD_DAYS]), some_day)
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=300)
 @given(
     place=st.one_of(*odd_places()),
     size=st.integers(1, 8),
