@@ -117,7 +117,8 @@ def load() -> Settings:
     """The settings in force here.
 
     Raises:
-        ConfigError: the file or a variable holds something kappa does not understand.
+        ConfigError: a file cannot be read, or it or a variable holds something kappa does not
+            understand.
     """
     try:
         settings = Settings()
@@ -128,8 +129,12 @@ def load() -> Settings:
             file=str(_find_file()),
             hint="see docs/configuration.md for the names that exist",
         ) from error
-    except ValueError as error:
-        raise ConfigError(f"{FILE_NAME} cannot be read: {error}", file=str(_find_file())) from error
+    except (OSError, ValueError) as error:
+        raise ConfigError(
+            f"{FILE_NAME} cannot be read: {error}",
+            file=str(_find_file()),
+            hint="see docs/configuration.md for its form",
+        ) from error
     return _completed(settings)
 
 
@@ -172,12 +177,18 @@ def _completed(settings: Settings) -> Settings:
     file = state_directory() / ENDPOINTS_NAME
     if not file.exists():
         return settings
-    endpoints: dict[str, Any] = json.loads(file.read_text())
+    try:
+        endpoints: dict[str, Any] = json.loads(file.read_text())
+        servers, url = endpoints["bootstrap_servers"], endpoints["postgres_url"]
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise ConfigError(
+            f"what 'kappa dev up' wrote cannot be read: {error}",
+            file=str(file),
+            hint="'kappa dev down' and 'kappa dev up' write it anew",
+        ) from error
     update: dict[str, Any] = {}
     if not settings.kafka.bootstrap_servers:
-        update["kafka"] = settings.kafka.model_copy(
-            update={"bootstrap_servers": endpoints["bootstrap_servers"]}
-        )
+        update["kafka"] = settings.kafka.model_copy(update={"bootstrap_servers": servers})
     if not settings.postgres.url.get_secret_value():
-        update["postgres"] = PostgresSettings(url=SecretStr(endpoints["postgres_url"]))
+        update["postgres"] = PostgresSettings(url=SecretStr(url))
     return settings.model_copy(update=update)

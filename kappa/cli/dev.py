@@ -80,9 +80,9 @@ def logs(
         if as_json:
             print(json.dumps(plain(line), ensure_ascii=False), flush=True)
         elif server:
-            console.print(line.text, markup=False)
+            console.print(line.text)
         else:
-            console.print(f"{line.server:8} | {line.text}", markup=False)
+            console.print(f"{line.server:8} | {line.text}")
 
 
 @contextmanager
@@ -90,13 +90,13 @@ def _progress() -> Iterator[Callable[[str], None]]:
     """What is going on, on stderr: a spinner on a terminal, else a line each."""
     console = err()
     if not console.is_terminal:
-        yield lambda message: console.print(message, markup=False)
+        yield lambda message: console.print(message)
         return
     with console.status("") as spinner:
 
         def report(message: str) -> None:
             spinner.update(message)
-            console.print(message, markup=False, style="dim")
+            console.print(message, style="dim")
 
         yield report
 
@@ -134,7 +134,7 @@ def _servers(servers: tuple[ServerStatus, ...]) -> None:
     )
     out().print()
     for server in servers:  # on a line of its own, to be copied
-        out().print(f"{server.name:8}  {server.endpoint or '-'}", soft_wrap=True, markup=False)
+        out().print(f"{server.name:8}  {server.endpoint or '-'}", soft_wrap=True)
     out().print()
 
 

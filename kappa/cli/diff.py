@@ -74,9 +74,10 @@ def command(
 
 def _render(found: Comparison) -> None:
     before, after = found.from_version, found.to_version
-    out().print(f"[bold]{found.processor}: version {before} and version {after}[/bold]", end="")
+    versions = f"{found.processor}: version {before} and version {after}"
+    out().print(versions, style="bold", end="")
     places = ", ".join(f"{at.topic}/{at.partition}: {at.next_offset:,}" for at in found.offsets)
-    out().print(f" at the same offsets ({places})", markup=False)
+    out().print(f" at the same offsets ({places})")
     table(
         ["output", f"v{before} rows", f"v{after} rows", "changed", f"only v{before}",
          f"only v{after}", "differ"],
@@ -93,20 +94,20 @@ def _render(found: Comparison) -> None:
         _render_output(output, before, after)
     for word, names in (("removed", found.removed), ("added", found.added)):
         if names:
-            out().print(f"side outputs {word}: {', '.join(names)}", markup=False)
+            out().print(f"side outputs {word}: {', '.join(names)}")
     if found.accepted:
-        out().print("[green]accepted[/green]")
+        out().print("accepted", style="green")
 
 
 def _render_output(output: OutputDifference, before: int, after: int) -> None:
     title = f"{output.output}: "
     for word, names in (("removed", output.removed), ("added", output.added)):
         if names:
-            out().print(f"{title}columns {word}: {', '.join(names)}", markup=False)
+            out().print(f"{title}columns {word}: {', '.join(names)}")
     for one in output.retyped:
-        out().print(f"{title}column {one.column} was {one.before}, is {one.after}", markup=False)
+        out().print(f"{title}column {one.column} was {one.before}, is {one.after}")
     if not output.matched_by:
-        out().print(f"{title}other keys, so rows are matched by all they show", markup=False)
+        out().print(f"{title}other keys, so rows are matched by all they show")
     changed = [one for one in output.columns if one.changed]
     if changed:
         table(

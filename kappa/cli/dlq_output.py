@@ -51,13 +51,13 @@ def render_shown(found: ShownLetters) -> None:
         }
         for name, fact in facts.items():
             if fact is not None:
-                out().print(f"{name:<11}{fact}", markup=False)
+                out().print(f"{name:<11}{fact}")
         if letter.stack:
-            out().print(letter.stack.rstrip(), markup=False)
+            out().print(letter.stack.rstrip())
 
 
 def render_exported(done: ExportedLetters) -> None:
-    out().print(f"{_count(done.letters, 'letter')} written to {done.file}", markup=False)
+    out().print(f"{_count(done.letters, 'letter')} written to {done.file}")
 
 
 def render_dropped(done: DroppedLetters) -> None:
@@ -104,7 +104,7 @@ def render_retried(done: RetriedLetters) -> None:
         out().print(f"no open letters of records of {of}: nothing was published")
     else:
         out().print(f"{_count(done.copies, 'record')} published again to {', '.join(done.topics)}")
-        err().print("note: the version takes them when it reads on", markup=False)
+        err().print("note: the version takes them when it reads on")
     if done.timers:
         err().print(f"note: {_count(done.timers, 'letter')} of timers cannot be retried")
 

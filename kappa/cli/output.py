@@ -39,8 +39,15 @@ def err() -> Console:
 
 
 def _console(terminal: bool, *, stderr: bool) -> Console:
-    width = None if terminal else _PIPE_WIDTH
-    return Console(stderr=stderr, soft_wrap=not terminal, highlight=False, width=width)
+    """Text is printed as it is: what users wrote may look like Rich's markup or its emoji."""
+    return Console(
+        stderr=stderr,
+        soft_wrap=not terminal,
+        markup=False,
+        emoji=False,
+        highlight=False,
+        width=None if terminal else _PIPE_WIDTH,
+    )
 
 
 def emit(result: R, *, as_json: bool, render: Callable[[R], None]) -> None:
@@ -87,7 +94,7 @@ def plain(value: object) -> Any:
 
 def confirm(question: str) -> None:
     """Asks on stderr, so that stdout holds the result alone; no answer means no."""
-    err().print(f"{question} [y/N]", end=" ", markup=False)
+    err().print(f"{question} [y/N]", end=" ")
     if sys.stdin.readline().strip().lower() not in ("y", "yes"):
         raise typer.Abort
 
@@ -104,10 +111,10 @@ def print_error(error: KappaError, *, as_json: bool) -> None:
         sys.stderr.write(json.dumps(document, default=str) + "\n")
         return
     console = err()
-    console.print("[red]error:[/red] ", end="")
-    console.print(str(error), markup=False)
+    console.print("error: ", style="red", end="")
+    console.print(str(error))
     if error.hint:
-        console.print(f"hint: {error.hint}", markup=False)
+        console.print(f"hint: {error.hint}")
 
 
 def _is_number(value: object) -> bool:

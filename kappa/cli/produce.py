@@ -59,9 +59,9 @@ def command(
 
 def _render(result: Produced) -> None:
     for bad in result.bad:
-        err().print(f"skipped: {bad}", markup=False)
+        err().print(f"skipped: {bad}")
     if result.skipped > LISTED:
-        err().print(f"skipped: {result.skipped - LISTED:,} more", markup=False)
+        err().print(f"skipped: {result.skipped - LISTED:,} more")
     table(
         ["topic", "records", "tombstones", "skipped", "bytes", "seconds", "records/s"],
         [
@@ -76,4 +76,4 @@ def _render(result: Produced) -> None:
             )
         ],
     )
-    out().print(f"schema id {result.schema_id}", markup=False)
+    out().print(f"schema id {result.schema_id}")

@@ -110,7 +110,8 @@ def wanted(names: list[str], version: int | None) -> dict[str, int | None]:
     """The version that is wanted of each processor, None for its highest.
 
     Raises:
-        ConfigError: ``--version`` with several names, or what follows an @ is no number.
+        ConfigError: ``--version`` with several names or beside an @, what follows an @ is no
+            number, or a processor is named twice.
     """
     if version is not None and len(names) != 1:
         raise ConfigError("--version is for one processor", hint="write NAME@2 for each")
@@ -119,6 +120,10 @@ def wanted(names: list[str], version: int | None) -> dict[str, int | None]:
         processor, at, number = name.partition("@")
         if at and not (number.isdecimal() and int(number) > 0):
             raise ConfigError(f"{number!r} is no version", hint="write NAME@2")
+        if at and version is not None:
+            raise ConfigError(f"{name} and --version name a version each", hint="leave one out")
+        if processor in found:
+            raise ConfigError(f"{processor} is named twice", hint="name it once")
         found[processor] = int(number) if at else version
     return found
 
@@ -132,7 +137,7 @@ def persistence(timeout_s: float, drain_s: float) -> Persistence:
 
 def waiting(said: str) -> None:
     """Tells a person why it takes a while."""
-    err().print(f"waiting: {said}", markup=False)
+    err().print(f"waiting: {said}")
 
 
 def render(done: Changed) -> None:
@@ -149,17 +154,18 @@ def render(done: Changed) -> None:
 def _render_plan(moves: tuple[PlannedMove, ...]) -> None:
     for move in moves:
         before = f" in place of {move.from_version}" if move.from_version else ""
-        out().print(f"[bold]{move.processor} version {move.to_version}[/bold]{before}")
+        out().print(f"{move.processor} version {move.to_version}", style="bold", end="")
+        out().print(before)
         if not move.changes:
             out().print("it is serving already")
             continue
         if move.refusal is not None:
-            err().print("[red]refused:[/red] ", end="")
-            err().print(move.refusal, markup=False)
+            err().print("refused: ", style="red", end="")
+            err().print(move.refusal)
             if move.hint:
-                err().print(f"hint: {move.hint}", markup=False)
+                err().print(f"hint: {move.hint}")
         for said in move.waits:
-            out().print(f"would wait: {said}", markup=False)
+            out().print(f"would wait: {said}")
         table(
             ("topic", "partition", "old", "new", "served", "behind"),
             (
@@ -168,6 +174,6 @@ def _render_plan(moves: tuple[PlannedMove, ...]) -> None:
             ),
         )
         for statement in move.statements:
-            out().print(f"{statement};", markup=False)
+            out().print(f"{statement};")
         for view in move.dependents:
-            out().print(f"{view} selects from it, and will see the new version", markup=False)
+            out().print(f"{view} selects from it, and will see the new version")

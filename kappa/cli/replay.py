@@ -126,10 +126,10 @@ def _render_plan(dry: DryRun) -> None:
         "schema ids": ", ".join(map(str, dry.schema_ids)),
     }
     for name, value in lines.items():
-        out().print(f"{name:14}{value or 'not known yet'}", markup=False)
+        out().print(f"{name:14}{value or 'not known yet'}")
     for refusal in planned.refusals:
-        err().print(f"would be refused: {refusal.message}", markup=False)
-        err().print(f"hint: {refusal.hint}", markup=False)
+        err().print(f"would be refused: {refusal.message}")
+        err().print(f"hint: {refusal.hint}")
     _warn((*planned.overridden, *planned.warnings))
 
 
@@ -153,4 +153,4 @@ def _render(result: Replayed) -> None:
 
 def _warn(lines: tuple[str, ...]) -> None:
     for line in lines:
-        err().print(f"warning: {line}", markup=False)
+        err().print(f"warning: {line}")

@@ -79,9 +79,7 @@ def check(topic: Topic, file: File, subject: Subject = None, as_json: Json = Fal
 
 def _render_registered(schema: RegisteredSchema) -> None:
     verb = "registered" if schema.created else "unchanged:"
-    out().print(
-        f"{verb} {schema.subject} version {schema.version}, id {schema.schema_id}", markup=False
-    )
+    out().print(f"{verb} {schema.subject} version {schema.version}, id {schema.schema_id}")
 
 
 def _render_list(subjects: tuple[ListedSubject, ...]) -> None:
@@ -102,9 +100,7 @@ def _render_shown(shown: ShownSchema) -> None:
         f"{shown.subject} version {shown.version}{newest}, id {shown.schema_id}{key}",
         markup=False,
     )
-    out().print(
-        json.dumps(shown.schema, indent=2, ensure_ascii=False), markup=False, soft_wrap=True
-    )
+    out().print(json.dumps(shown.schema, indent=2, ensure_ascii=False), soft_wrap=True)
 
 
 def _render_checked(checked: CheckedSchema) -> None:
@@ -115,4 +111,4 @@ def _render_checked(checked: CheckedSchema) -> None:
     else:
         count = f"{checked.versions} version{'s' if checked.versions > 1 else ''}"
         said = f"reads values of all {count} of {checked.subject}"
-    out().print(f"compatible: the schema {said}", markup=False)
+    out().print(f"compatible: the schema {said}")

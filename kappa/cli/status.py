@@ -91,7 +91,7 @@ def _render(versions: tuple[VersionStatus, ...]) -> None:
         return
     out().print(_table(versions))
     for line in _notes(versions):
-        err().print(line, markup=False)
+        err().print(line)
 
 
 def _screen(versions: tuple[VersionStatus, ...]) -> RenderableType:

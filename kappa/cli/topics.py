@@ -113,7 +113,7 @@ def _render_shown(topic: ShownTopic) -> None:
         "history": _history(topic),
     }
     for name, value in facts.items():
-        out().print(f"{name:<11}{value}", markup=False)
+        out().print(f"{name:<11}{value}")
     out().print()
     table(
         ["partition", "log start", "log end", "last stable", "bytes", "leader", "complete"],

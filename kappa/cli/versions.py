@@ -88,7 +88,7 @@ def _render_version(version: ShownVersion) -> None:
         if name != "offsets":
             lines[name.replace("_", " ")] = value if isinstance(value, str) else json.dumps(value)
     for name, value in lines.items():
-        out().print(f"{name:14}{value}", markup=False)
+        out().print(f"{name:14}{value}")
     if version.manifest:
         out().print()
         table(

@@ -59,7 +59,8 @@ class Input:
         """Its records, some thousand at a time.
 
         Raises:
-            BadRecord: the input as a whole cannot be read or does not fit the target's schema.
+            BadRecord: the input as a whole is not of its format, or does not fit the schema.
+            ConfigError: the file cannot be opened.
         """
         if self.format is Format.PARQUET:
             assert self.path is not None
@@ -74,19 +75,22 @@ class Input:
     def _open(self) -> AbstractContextManager[BufferedIOBase]:
         if self.path is None:
             return nullcontext(cast(BufferedIOBase, sys.stdin.buffer))
-        return cast(BufferedIOBase, self.path.open("rb"))
+        return _opened(self.path)
 
 
 def choose(path: Path | None, given: Format | None) -> Input:
     """The input a user means; without a format it goes by the file's name.
 
     Raises:
-        ConfigError: there is no such file, or its format does not follow from its name.
+        ConfigError: there is no such file, it cannot be opened, or its format does not follow from
+            its name.
     """
     if path is not None and not path.exists():
         raise ConfigError("there is no such file", file=str(path))
     if path is not None and path.is_dir():
         raise ConfigError("this is a directory", file=str(path))
+    if path is not None and path.is_file():
+        _opened(path).close()
     chosen = given or (Format.JSONL if path is None else SUFFIXES.get(path.suffix.lower()))
     if chosen is None:
         raise ConfigError(
@@ -98,3 +102,10 @@ def choose(path: Path | None, given: Format | None) -> Input:
     if chosen is Format.PARQUET and not source.rereadable:
         raise ConfigError("Parquet cannot be read from a pipe", hint="name a file")
     return source
+
+
+def _opened(path: Path) -> BufferedIOBase:
+    try:
+        return cast(BufferedIOBase, path.open("rb"))
+    except OSError as error:
+        raise ConfigError(f"the file cannot be opened: {error.strerror}", file=str(path)) from error

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import socket
 from collections.abc import Callable
 from pathlib import Path
 
@@ -99,6 +100,15 @@ def test_an_input_that_cannot_be_read(
     done = kappa("produce", "any", *args, "--json")
     assert done.code == code
     assert json.loads(done.err)["message"] == message
+
+
+def test_a_file_that_cannot_be_opened(kappa: Kappa, topic: str, tmp_path: Path) -> None:
+    """A socket has a name and cannot be opened by it, not even by root."""
+    with socket.socket(socket.AF_UNIX) as server:
+        server.bind(str(tmp_path / "orders.jsonl"))
+        done = kappa("produce", topic, "orders.jsonl", "--json")
+    assert done.code == 2
+    assert json.loads(done.err)["message"].startswith("the file cannot be opened")
 
 
 def test_a_topic_without_a_schema(kappa: Kappa) -> None:

@@ -51,6 +51,25 @@ def test_an_unknown_processor_or_version(kappa: Kappa, shop: Shop) -> None:
     refused(kappa("promote", shop.processor), 3, shop.processor)
 
 
+def test_two_versions_of_one_processor_at_once(kappa: Kappa, shop: Shop) -> None:
+    name = shop.processor
+    refused(kappa("promote", f"{name}@1", "--version", "2"), 2, f"{name}@1")
+    refused(kappa("promote", f"{name}@1", f"{name}@2"), 2, "named twice")
+
+
+def test_settings_that_cannot_be_read(kappa: Kappa, tmp_path: Path) -> None:
+    """Even root cannot read what lies at address zero of a process."""
+    state = tmp_path / ".kappa"
+    state.mkdir()
+    endpoints = state / "endpoints.json"
+    endpoints.write_text("{")
+    unset = {"KAPPA_KAFKA__BOOTSTRAP_SERVERS": ""}
+    refused(kappa("topics", "list", env=unset), 2, str(endpoints))
+    settings = tmp_path / "kappa.toml"
+    settings.symlink_to("/proc/self/mem")
+    refused(kappa("topics", "list"), 2, str(settings))
+
+
 def test_the_broker_is_down(kappa: Kappa, shop: Shop) -> None:
     down = {
         "KAPPA_KAFKA__BOOTSTRAP_SERVERS": NOWHERE,
