@@ -11,6 +11,9 @@ _UNITS = {"ms": 1, "s": 1_000, "m": 60_000, "h": 3_600_000, "d": 86_400_000, "w"
 _PART = re.compile(r"(\d+)(ms|[smhdw])")
 _WHOLE = re.compile(r"(?:\d+(?:ms|[smhdw]))+")
 
+_LONGEST_MS = 10_000 * 366 * 86_400_000
+"""Longer than from year 1 to 9999, and sums of a few are far from what 64 bits hold."""
+
 Duration = str | int | timedelta
 """Text such as ``"1h30m"`` (units ms, s, m, h, d, w), a timedelta, or milliseconds."""
 
@@ -21,7 +24,8 @@ def milliseconds(duration: Duration, of: str = "") -> int:
     ``of`` says in an error which field it is of.
 
     Raises:
-        DeclarationError: it is no duration, no whole number of milliseconds, or negative.
+        DeclarationError: it is no duration, no whole number of milliseconds, negative, or longer
+            than all dates there are.
     """
     said = f"{of}: {duration!r}" if of else repr(duration)
     value = _whole(duration)
@@ -33,6 +37,8 @@ def milliseconds(duration: Duration, of: str = "") -> int:
         )
     if value < 0:
         raise DeclarationError(f"{said} is negative", hint="write how long, from zero on")
+    if value > _LONGEST_MS:
+        raise DeclarationError(f"{said} is beyond all dates", hint="ten thousand years will do")
     return value
 
 

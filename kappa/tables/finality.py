@@ -14,12 +14,16 @@ from datetime import datetime
 
 import sqlalchemy as sa
 from sqlalchemy import Connection
+from sqlalchemy.dialects.postgresql import insert
 
 from kappa.tables import names
 from kappa.tables.bookkeeping import finality
 
 TABLE = finality.name
 """The table that views of final windows read."""
+
+_EARLIEST_MS = -62_135_596_800_000
+"""The beginning of year 1: with more lateness than there has been time nothing is final."""
 
 Partition = tuple[str, int]
 Span = tuple[str, int, int]
@@ -85,6 +89,27 @@ def hold(conn: Connection, processor: str, version: int) -> datetime | None:
     return None if row is None else row.final_through
 
 
+def carry_on(conn: Connection, processor: str, former: int, version: int) -> None:
+    """Raises a version's moment to that of the former one, which readers have seen.
+
+    The windows that they have seen as final stay visible, as the version that takes over has them.
+    It may become final later, having more lateness or not having passed over a silent partition:
+    what it still takes for those windows are corrections. The offset rows of both are locked, so
+    no checkpoint is under way.
+    """
+    stored = sa.select(sa.literal(processor), sa.literal(version), finality.c.final_through).where(
+        finality.c.processor == processor, finality.c.version == former
+    )
+    raised = insert(finality).from_select(["processor", "version", "final_through"], stored)
+    conn.execute(
+        raised.on_conflict_do_update(
+            constraint=finality.primary_key,
+            set_={"final_through": raised.excluded.final_through},
+            where=raised.excluded.final_through > finality.c.final_through,
+        )
+    )
+
+
 def correct(conn: Connection, processor: str, version: int, records: int) -> None:
     """Counts records that were applied to windows already final, once for each window."""
     if records:
@@ -116,6 +141,7 @@ def advance(
             "p": processor,
             "v": version,
             "delay": rule.delay_ms,
+            "earliest": _EARLIEST_MS,
             "idle": rule.idle_after_ms or 0,
             "topics": [topic for topic, _ in named],
             "partitions": [partition for _, partition in named],
@@ -130,7 +156,8 @@ def advance(
 # it has been read. One that is still to be read does.
 _ADVANCE = sa.text("""
 INSERT INTO kappa_finality AS f (processor, version, final_through)
-SELECT :p, :v, to_timestamp(0) + (min(o.max_event_time) - :delay) * interval '1 millisecond'
+SELECT :p, :v, to_timestamp(0)
+    + greatest(min(o.max_event_time) - :delay, :earliest) * interval '1 millisecond'
 FROM kappa_offset AS o
 WHERE o.processor = :p AND o.version = :v
   AND (o.max_event_time IS NOT NULL OR o.next_offset < (

@@ -94,14 +94,27 @@ class KeyedKind:
         return self.bound.fold(anything, tables)
 
     def passed(self, fold: Fold, passing: Passing, clock: PartitionClock) -> Outcome:
-        """Timers fire at records, so there is one; its handler is told nothing of it."""
+        """Timers fire at records, so there is one; its handler is told nothing of it.
+
+        Raises:
+            BadRecord: the processor does not take the record that was made up.
+        """
         if self.source.event_time is not None and passing.after(clock).max_event_time is None:
             return clock_only(fold, self.source, self.columns, passing, clock)
         self.hush.on = True
         try:
-            return fold.apply(self._record(passing, clock), clock)
+            outcome = fold.apply(self._record(passing, clock), clock)
         finally:
             self.hush.on = False
+        refused = outcome.dead.filter(outcome.dead["timer"].is_null())
+        if not refused.is_empty():
+            raise BadRecord(
+                "a record with no values, made up to bring the partition there, is a dead letter",
+                partition=passing.partition,
+                why=refused["message"][0],
+                hint="send a record of another key that the processor takes",
+            )
+        return outcome
 
     def final_through(self, clocks: Mapping[int, PartitionClock]) -> int | None:
         return None

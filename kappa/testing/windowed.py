@@ -10,7 +10,7 @@ import polars as pl
 
 from kappa.eventtime.sessions import Session
 from kappa.eventtime.watermark import PartitionClock
-from kappa.processing.admission import anything
+from kappa.processing.admission import EARLIEST_MS, anything
 from kappa.processing.aggregates.declared import SqlMerged
 from kappa.processing.aggregates.remerge import Remerge
 from kappa.processing.events import Fold, Outcome
@@ -63,7 +63,8 @@ class WindowedKind:
         declared = self.bound.declaration
         if not times or declared.window is None:
             return None
-        return min(times) - declared.source.out_of_orderness_ms - declared.allowed_lateness_ms
+        watermark = min(times) - declared.source.out_of_orderness_ms
+        return max(watermark - declared.allowed_lateness_ms, EARLIEST_MS)
 
     def shown(self, tables: Tables, final_through: int | None) -> Shown:
         rows = tables.rows.present()

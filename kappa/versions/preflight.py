@@ -6,7 +6,13 @@ from dataclasses import dataclass
 
 from sqlalchemy import Connection
 
-from kappa.errors import DiffMissing, IllegalTransition, KappaError, NotCaughtUp
+from kappa.errors import (
+    DatabaseUnavailable,
+    DiffMissing,
+    IllegalTransition,
+    KappaError,
+    NotCaughtUp,
+)
 from kappa.tables import catalog, snapshots, views
 from kappa.versions import comparisons, old_readers, records
 from kappa.versions.deployment import Move, Options
@@ -14,7 +20,7 @@ from kappa.versions.lifecycle import UNBUILT, State, check_transition
 from kappa.versions.outputs_begun import check_begun
 from kappa.versions.outputs_waiting import check_left
 from kappa.versions.records import VersionRecord
-from kappa.versions.standing import Standing, check_final, standing
+from kappa.versions.standing import Standing, standing
 
 _TAKES_OVER = frozenset({State.READY, State.STANDBY})
 
@@ -70,6 +76,7 @@ def examine(conn: Connection, processor: str, version: int, options: Options) ->
 
     Raises:
         UnknownVersion: the version was never built.
+        DatabaseUnavailable: the connection was lost, which says nothing of the version.
     """
     record = records.require(conn, processor, version)
     owner = records.find_processor(conn, processor)
@@ -113,11 +120,12 @@ def _against(
             check_begun(conn, stand.move, stand.blue, serving, record.layout)
             accepted = stand.recreated() & options.dropped_sources
             check_left(conn, stand.move, serving, record.layout, accepted)
+    except DatabaseUnavailable:
+        raise
     except KappaError as error:
         return error, None
     try:
         stand.check(options.dropped_sources)
-        check_final(conn, record.layout, serving)
     except NotCaughtUp as error:
         return None, error
     except KappaError as error:

@@ -10,9 +10,7 @@ from dataclasses import dataclass
 import sqlalchemy as sa
 from sqlalchemy import Connection
 
-from kappa.errors import NotCaughtUp
-from kappa.tables import bookkeeping, finality
-from kappa.tables.layout import Layout
+from kappa.tables import bookkeeping
 from kappa.versions.caught_up import Position, check_caught_up
 from kappa.versions.deployment import Move
 
@@ -81,29 +79,6 @@ def standing(conn: Connection, move: Move, *, lock: bool = False) -> Standing:
         green=found[move.to_version],
         served=_read_served(conn, move.processor),
     )
-
-
-def check_final(conn: Connection, layout: Layout, serving: Layout | None) -> None:
-    """Passes unless readers would no longer see windows that they have seen as final.
-
-    Offsets do not say that where windows become final because a partition is silent.
-
-    Raises:
-        NotCaughtUp: the new version is final up to an earlier moment.
-    """
-    if serving is None or not (serving.hides and layout.hides):
-        return
-    before, now = (
-        finality.read(conn, one.processor, one.version).through for one in (serving, layout)
-    )
-    if before is not None and (now is None or now < before):
-        raise NotCaughtUp(
-            f"{layout.processor} version {layout.version} is final up to an earlier time than what"
-            " readers have seen",
-            final_through=now and now.isoformat(),
-            served=before.isoformat(),
-            hint="a partition is silent: 'kappa run' raises it once idle_after has passed",
-        )
 
 
 def read_positions(

@@ -17,7 +17,7 @@ from kappa.errors import (
     UnknownVersion,
 )
 from kappa.failpoints import reach
-from kappa.tables import bookkeeping, handover, views
+from kappa.tables import bookkeeping, finality, handover, views
 from kappa.tables.engine import set_lock_timeout
 from kappa.tables.layout import Layout
 from kappa.versions import records
@@ -25,7 +25,7 @@ from kappa.versions.deployment import Deployment, Move, Moved
 from kappa.versions.lifecycle import State
 from kappa.versions.outputs_begun import ahead, check_begun
 from kappa.versions.outputs_waiting import check_left
-from kappa.versions.standing import Standing, check_final, raise_epochs, standing
+from kappa.versions.standing import Standing, raise_epochs, standing
 
 _processor = bookkeeping.processor
 _served, _history = bookkeeping.served, bookkeeping.history
@@ -59,7 +59,6 @@ def run(conn: Connection, deployment: Deployment, *, backwards: bool = False) ->
     layouts = [_layouts(conn, move) for move in moves]
     for stand, (layout, serving) in zip(standings, layouts, strict=True):
         stand.check(deployment.options.dropped_sources)
-        check_final(conn, layout, serving)
         check_begun(conn, stand.move, stand.blue, serving, layout)
         check_left(conn, stand.move, serving, layout, stand.recreated())
     for stand, (layout, serving) in zip(standings, layouts, strict=True):
@@ -122,12 +121,15 @@ def _change(
     layout: Layout,
     serving: Layout | None,
 ) -> None:
-    """All but the view: states, outputs, epochs, what is served, history."""
+    """All but the view: states, final windows, outputs, epochs, what is served, history."""
     move = stand.move
     if move.from_version is not None:
         _step(conn, deployment, move.processor, move.from_version, State.STANDBY)
     _step(conn, deployment, move.processor, move.to_version, State.SERVING)
     handover.hand_over(conn, serving, layout, stand.recreated())
+    keeps_source = not stand.given_up(deployment.options.dropped_sources)
+    if serving is not None and serving.hides and layout.hides and keeps_source:
+        finality.carry_on(conn, move.processor, serving.version, layout.version)
     _activate(conn, move)
     _record(conn, deployment, stand)
 

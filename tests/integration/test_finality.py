@@ -23,7 +23,7 @@ import pytest
 import sqlalchemy as sa
 
 from kappa.errors import Fenced
-from kappa.operations.promote import promote
+from kappa.operations.promote import promote, rollback
 from kappa.operations.status import VersionStatus, status
 from kappa.plugins import find, load
 from kappa.runtime.assembly import assemble, registry_of
@@ -56,6 +56,10 @@ processor = WindowedAggregate(
 """
 UPDATES = CODE.format("")
 FINAL = CODE.format('emit="final",')
+LONGER = FINAL.replace("processor =", "longer =").replace("version=1", "version=2")
+LONGER = FINAL + LONGER.replace('"20s"', '"80s"')
+"""Two versions: the second waits a minute longer for late readings."""
+ENDLESS = FINAL.replace('"20s"', '"1000000d"').replace("Tumbling,", "Session, Tumbling,")
 IMPATIENT = CODE.format('emit="final", idle_after="0s",')
 SOON = CODE.format('emit="final", idle_after="3s",')
 
@@ -91,8 +95,9 @@ def seen(site: Site, name: str) -> list[tuple[str, int]]:
     return [tuple(row) for row in site.query(f"SELECT sensor, readings FROM {name} ORDER BY 1")]
 
 
-def stood(site: Site, name: str) -> VersionStatus:
-    return next(one for one in status(site.settings) if one.processor == name)
+def stood(site: Site, name: str, version: int = 1) -> VersionStatus:
+    found = {(one.processor, one.version): one for one in status(site.settings)}
+    return found[name, version]
 
 
 def moment(minute: float) -> datetime:
@@ -170,6 +175,58 @@ def test_a_silent_partition_can_be_left_out_and_then_corrects_what_was_final(
     assert marked == [(moment(2), 2)]
     content = "SELECT window_start, sensor, readings FROM {}__v1 ORDER BY 1"
     assert site.query(content.format(name)) == site.query(content.format(patient))
+
+
+def test_a_version_that_waits_longer_takes_over_what_is_seen_as_final(
+    site: Site, topic: str
+) -> None:
+    """Minute 0 is final in version 1, and in version 2 not yet.
+
+    partition 1, minute        0    0.9    1.5          3.5
+    version 1 final through              1          3
+    version 2 final through   0    (1: carried on)  2 (3: carried on)
+                              a late reading of 0.9 is a correction
+    """
+    name = site.processor(LONGER, topic, ("processor", "longer"))
+
+    def both() -> None:
+        for version in (1, 2):
+            site.replay(name, version=version)
+
+    both()
+    promote(site.settings, {name: 1})
+    assert (stood(site, name).final_through, stood(site, name, 2).final_through) == (
+        moment(1),
+        moment(0),
+    )
+    promote(site.settings, {name: 2})
+    assert minutes(site, name) == {0: 2}
+    publish(site, topic, (1, at(0.9)))
+    both()
+    assert minutes(site, name) == {0: 3}
+    assert (stood(site, name).corrections, stood(site, name, 2).corrections) == (0, 1)
+    publish(site, topic, (1, at(3.5)))
+    both()
+    assert minutes(site, name) == {0: 3, 1: 2}
+    rollback(site.settings, (name,))
+    assert minutes(site, name) == {0: 2, 1: 2, 2: 1}
+    promote(site.settings, {name: 2})
+    assert minutes(site, name) == {0: 3, 1: 2, 2: 1}, "readers have seen minute 2"
+
+
+@pytest.mark.parametrize("window", ['Tumbling("1m")', 'Session("30s")'])
+def test_lateness_may_be_longer_than_there_has_been_time(site: Site, window: str) -> None:
+    """Nothing is ever late, nor final; and what is open is found again at each start."""
+    topic = site.topic(1)
+    name = site.processor(ENDLESS.replace('Tumbling("1m")', window), topic)
+    for minute in (5, 1, 5.4):
+        publish(site, topic, (0, at(minute)))
+        site.replay(name)
+    promote(site.settings, {name: None})
+    assert minutes(site, name) == {}
+    assert stood(site, name).final_through == datetime(1, 1, 1, tzinfo=UTC)
+    rows = site.query(f"SELECT readings FROM {name}__v1 ORDER BY window_start")
+    assert [row[0] for row in rows] == [1, 2]
 
 
 @contextmanager

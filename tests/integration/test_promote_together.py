@@ -20,7 +20,7 @@ from kappa.errors import (
     RelationGone,
     SourceDropped,
 )
-from kappa.tables import progress, sink, snapshots
+from kappa.tables import finality, progress, sink, snapshots
 from kappa.tables.finality import Finality
 from kappa.tables.progress import NewPartition
 from kappa.versions.comparisons import Allowance, compare
@@ -275,29 +275,58 @@ def test_a_reader_of_another_role_is_seen_by_an_ordinary_one(
                 conn.execute(text(f"DROP ROLE {role}"))
 
 
-def test_a_version_that_is_final_less_far_is_behind(engine: Engine, unique: Unique) -> None:
-    """Offsets are equal; but a silent partition was passed over for version 1 only."""
+def final(engine: Engine, name: str, version: int, hour: int) -> None:
+    """A version that is built, and whose windows are final up to this hour."""
+    ready(engine, replace(revenue(name, version), finality=Finality(0, hides=True)), [10])
+    with engine.begin() as conn:
+        conn.execute(
+            text(
+                "INSERT INTO kappa_finality VALUES (:n, :v, :t) ON CONFLICT"
+                " (processor, version) DO UPDATE SET final_through = :t"
+            ),
+            {"n": name, "v": version, "t": f"2024-01-01 {hour}:00+00"},
+        )
+
+
+def final_through(engine: Engine, name: str, version: int) -> int:
+    with engine.connect() as conn:
+        through = finality.read(conn, name, version).through
+    assert through is not None
+    return through.hour
+
+
+def test_what_readers_have_seen_as_final_stays(engine: Engine, unique: Unique) -> None:
+    """Offsets are equal; but by its own lateness version 2 is final less far, and 3 further.
+
+    hour            10    11    12    13
+    version 1 ──────────────────┤
+    version 2 ──────┤┄┄┄┄┄┄┄┄┄┄┄┤ carried on
+    version 3 ────────────────────────┤
+    """
     name = unique("final")
-    for version, through in ((1, "2024-01-01 12:00+00"), (2, "2024-01-01 10:00+00")):
-        ready(engine, replace(revenue(name, version), finality=Finality(0, hides=True)), [10])
-        with engine.begin() as conn:
-            conn.execute(
-                text(
-                    "INSERT INTO kappa_finality VALUES (:n, :v, :t) ON CONFLICT"
-                    " (processor, version) DO UPDATE SET final_through = :t"
-                ),
-                {"n": name, "v": version, "t": through},
-            )
+    for version, hour in ((1, 12), (2, 10), (3, 13)):
+        final(engine, name, version, hour)
     promote(engine, {name: 1}, who="test")
     (plan,) = examine(engine, {name: 2}, Options())
-    assert plan.refusal is None
-    assert "final up to an earlier time" in str(plan.behind)
-    with pytest.raises(NotCaughtUp, match="final up to an earlier time"):
-        promote(engine, {name: 2}, who="test", persistence=IMPATIENT)
+    assert (plan.refusal, plan.behind) == (None, None)
+    for version, hour in ((2, 12), (3, 13), (2, 13)):
+        promote(engine, {name: version}, who="test")
+        assert final_through(engine, name, version) == hour
+    assert final_through(engine, name, 1) == 12
+
+
+def test_nothing_is_carried_on_from_a_source_that_is_given_up(
+    engine: Engine, unique: Unique
+) -> None:
+    name = unique("final")
+    final(engine, name, 1, 12)
     with engine.begin() as conn:
-        raised = "UPDATE kappa_finality SET final_through = :t WHERE processor = :n AND version = 2"
-        conn.execute(text(raised), {"n": name, "t": "2024-01-01 12:00+00"})
-    assert promote(engine, {name: 2}, who="test").changed
+        progress.register(conn, name, 1, [NewPartition("other", 0, "its id", 5)])
+    promote(engine, {name: 1}, who="test")
+    final(engine, name, 2, 10)
+    options = Options(dropped_sources=frozenset({"other"}))
+    promote(engine, {name: 2}, who="test", options=options)
+    assert final_through(engine, name, 2) == 10
 
 
 def test_a_plan_for_a_version_whose_table_is_gone_says_that(

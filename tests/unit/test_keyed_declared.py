@@ -129,8 +129,8 @@ def test_the_key_must_be_the_topics_record_key() -> None:
         Sums().bind(SCHEMA, (), "region")
 
 
-@pytest.mark.parametrize("ttl", [0, "0s", 10**18])
-def test_a_ttl_ends_some_day(ttl: int | str) -> None:
-    with pytest.raises(DeclarationError, match="is zero or beyond all dates") as refused:
+@pytest.mark.parametrize("ttl", [0, "0s"])
+def test_a_ttl_lasts_for_some_time(ttl: int | str) -> None:
+    with pytest.raises(DeclarationError, match="is zero") as refused:
         ValueState(int, ttl=ttl)
     assert "7d" in refused.value.hint

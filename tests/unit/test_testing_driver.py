@@ -276,6 +276,21 @@ def test_a_moment_that_the_event_time_column_cannot_hold_is_refused() -> None:
         driver.advance_watermark("3000-01-01")
 
 
+class Numbered(Reminders):
+    columns: ClassVar = {"page": "page", "number": pl.col("user").cast(pl.Int64)}
+
+
+def test_time_does_not_pass_in_silence_where_no_record_can_be_made_up() -> None:
+    driver = Driver(Numbered, schema=VISITS)
+    driver.send(visit("17", 1_000))
+    with pytest.raises(BadRecord, match="no values") as refused:
+        driver.advance_watermark(11_000)
+    assert "send a record" in refused.value.hint
+    assert (driver.rows, driver.dead_letters) == ([], [])
+    driver.send(visit("18", 12_000))
+    assert driver.rows == [{"user": "17", "what": "quiet", "at": 11_000}]
+
+
 def test_time_that_passes_reaches_no_handler_and_leaves_no_state() -> None:
     driver = Driver(Reminders(), schema=VISITS)
     driver.advance_time(5)

@@ -46,6 +46,12 @@ def test_a_duration_below_zero_is_refused(given: Any) -> None:
     assert "from zero on" in refused.value.hint
 
 
+def test_a_duration_longer_than_there_are_dates_is_refused() -> None:
+    assert milliseconds("3660000d") == 3_660_000 * 86_400_000
+    with pytest.raises(DeclarationError, match=r"^gap: '3660001d' is beyond all dates"):
+        milliseconds("3660001d", "gap")
+
+
 @pytest.mark.parametrize(
     ("make", "field"),
     [

@@ -20,8 +20,6 @@ T = TypeVar("T")
 K = TypeVar("K")
 V = TypeVar("V")
 
-_LONGEST_TTL_MS = 10_000 * 366 * 86_400_000
-
 
 class _NoHandler:
     """Stands where the turn is while no handler is at work."""
@@ -47,9 +45,9 @@ class State:
 
     def __init__(self, ttl: Duration | None) -> None:
         self.ttl_ms = None if ttl is None else milliseconds(ttl, "ttl")
-        if self.ttl_ms is not None and not 0 < self.ttl_ms <= _LONGEST_TTL_MS:
+        if self.ttl_ms == 0:
             raise DeclarationError(
-                f"the ttl {ttl!r} is zero or beyond all dates",
+                f"the ttl {ttl!r} is zero",
                 hint='write how long a state is kept, such as ttl="7d"; leave it out for ever',
             )
 

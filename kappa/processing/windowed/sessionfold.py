@@ -20,6 +20,7 @@ from kappa.eventtime.sessions import (
     assign,
 )
 from kappa.eventtime.watermark import PartitionClock
+from kappa.processing.admission import EARLIEST_MS
 from kappa.processing.aggregates.kept import Kept
 from kappa.processing.events import Changes, Events, Outcome
 from kappa.processing.expressions import INSTANT
@@ -174,7 +175,8 @@ class SessionFold:
         """Sessions that end (last record plus gap) by then are closed; None: nothing is."""
         if clock.max_event_time is None:
             return None
-        return clock.max_event_time - self._out_of_orderness - self._allowed_lateness
+        watermark = clock.max_event_time - self._out_of_orderness
+        return max(watermark - self._allowed_lateness, EARLIEST_MS)
 
     def _place(self, records: pl.DataFrame) -> _Placed:
         # One key in two partitions, as a topic that grew may have it, is two keys.
