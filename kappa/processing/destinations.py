@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field
 from typing import Literal
@@ -18,6 +19,9 @@ MAIN, LATE = "main", "late"
 _LONGEST_TIMEOUT_MS = 15_000
 """A relay that says nothing for a minute counts as hanging, and it says nothing in a request, which
 may try two addresses, wait for the answer, and wait for its end."""
+
+_UNSENDABLE = re.compile(r"[^!-~]")
+"""What a request cannot hold in its path: spaces, control characters and all beyond ASCII."""
 
 _GUARANTEES = ("exactly_once", "at_least_once", "at_most_once")
 
@@ -58,7 +62,8 @@ class ToWebhook:
     Every request has the header ``Idempotency-Key``: the row's place in its source.
 
     Attributes:
-        url: ``http://…`` or ``https://…``, without a user or password.
+        url: ``http://…`` or ``https://…``, without a user or password; its path and query in
+            ASCII, as they are sent.
         guarantee: ``"at_least_once"``; or ``"at_most_once"``, which tries once.
         retries: how often a row is tried again before it is set aside.
         timeout: how long each step of a request may take: to connect, to be answered; 15 seconds
@@ -83,17 +88,7 @@ class ToWebhook:
                 hint='use guarantee="at_least_once" and have the server ignore an Idempotency-Key'
                 " that it has seen",
             )
-        parts = _parts(self.url)
-        if parts is None or parts.scheme not in ("http", "https") or not parts.hostname:
-            raise DeclarationError(
-                "a webhook's url begins with http:// or https:// and a host",
-                hint='such as ToWebhook("https://example.org/alerts")',
-            )
-        if parts.username is not None or parts.password is not None:
-            raise DeclarationError(
-                "a webhook's url must not hold a user or password",
-                hint="name an environment variable that holds a token: token_variable=…",
-            )
+        _check_url(self.url)
         if not _is_count(self.retries, 0):
             raise DeclarationError(
                 f"a webhook cannot be tried again {self.retries!r} times",
@@ -160,6 +155,50 @@ def check_publish(
 
 def _is_count(given: object, least: int) -> bool:
     return isinstance(given, int) and not isinstance(given, bool) and given >= least
+
+
+def _check_url(url: object) -> None:
+    """Whether requests can be made to a URL, which may hold secrets: no error shows it."""
+    parts = _parts(url)
+    if parts is None or parts.scheme not in ("http", "https") or not _is_host(parts.hostname):
+        raise DeclarationError(
+            "a webhook's url begins with http:// or https:// and a host",
+            hint='such as ToWebhook("https://example.org/alerts")',
+        )
+    if parts.username is not None or parts.password is not None:
+        raise DeclarationError(
+            "a webhook's url must not hold a user or password",
+            hint="name an environment variable that holds a token: token_variable=…",
+        )
+    if not _has_port(parts):
+        raise DeclarationError(
+            "a webhook's url has a port that is none",
+            hint="give a number from 1 to 65535, or leave it out",
+        )
+    if _UNSENDABLE.search(parts.path + parts.query):
+        raise DeclarationError(
+            "the path of a webhook's url holds characters that cannot be sent",
+            hint="write them as in %20, which is a space",
+        )
+
+
+def _is_host(host: str | None) -> bool:
+    """Whether a name can be looked up."""
+    if not host or " " in host or not host.isprintable():
+        return False
+    try:
+        host.encode("idna")
+    except UnicodeError:
+        return False
+    return True
+
+
+def _has_port(parts: SplitResult) -> bool:
+    """Whether a URL's port can be connected to; that of its scheme can, where it names none."""
+    try:
+        return parts.port != 0
+    except ValueError:
+        return False
 
 
 def _parts(url: object) -> SplitResult | None:

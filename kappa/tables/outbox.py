@@ -44,6 +44,9 @@ _COLUMNS = tuple(
     }.items()
 )
 
+BATCH_BYTES = 16 * 1024 * 1024
+"""What a batch weighs at most, but for its last row."""
+
 Source = tuple[str, int]
 """A partition of a source: topic id and number."""
 
@@ -119,7 +122,10 @@ def active_version(conn: Connection, name: str) -> int | None:
 def waiting(
     conn: Connection, name: str, version: int, output: str, limit: int
 ) -> Sequence[Waiting]:
-    """The next rows to leave, by partition in the order of their records."""
+    """The next rows to leave, by partition in the order of their records.
+
+    They are ``limit`` at most, and no more than BATCH_BYTES with their keys, but for the last.
+    """
     sources = _sources(name, version)
     rows = sa.select(
         outbox.c.topic,
@@ -131,11 +137,22 @@ def waiting(
         outbox.c.value,
     )
     joined = sa.and_(sources.c.topic == outbox.c.topic, sources.c.partition == outbox.c.partition)
-    query = (
+    first = (
         rows.join_from(outbox, sources, joined)
         .where(_of(name, version, output), outbox.c.failed_at.is_(None))
         .order_by(outbox.c.topic, outbox.c.partition, outbox.c.offset, outbox.c.index)
         .limit(limit)
+        .subquery("first")
+    )
+    order = (first.c.topic, first.c.partition, first.c.offset, first.c.index)
+    key, value = (sa.func.octet_length(column) for column in (first.c.key, first.c.value))
+    size = sa.func.coalesce(key, 0) + sa.func.coalesce(value, 0)
+    before = sa.func.sum(size).over(order_by=order, rows=(None, -1))
+    weighed = sa.select(first, sa.func.coalesce(before, 0).label("before")).subquery("weighed")
+    query = (
+        sa.select(*(weighed.c[column.name] for column in first.c))
+        .where(weighed.c.before < BATCH_BYTES)
+        .order_by(*(weighed.c[column.name] for column in order))
     )
     return [Waiting(*row) for row in conn.execute(query)]
 

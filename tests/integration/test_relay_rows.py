@@ -7,13 +7,16 @@ from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from datetime import timedelta
 from decimal import Decimal
+from hashlib import sha256
 from typing import Any
 
 import pytest
 
+from kappa.errors import RelayFenced
 from kappa.operations.promote import promote
 from kappa.tables import outbox
 from tests.faults import Site, wait_until
+from tests.integration.kafka_scenes import make_topic
 from tests.integration.relay_scenes import STEPS, Found, Killed, reading, relaying
 from tests.readings import START_MS, Reading, Unsent, good, readings
 
@@ -164,6 +167,45 @@ def test_weaker_guarantees_send_rows_too(site: Site, guarantee: str) -> None:
     found = all_sent(site, name, output)
     assert {one.key for one in found} == {row["sensor"] for row in view(site, name)}
     assert ordered([one.row for one in found]) == ordered(view(site, name))
+
+
+@pytest.mark.parametrize("guarantee", ["at_least_once", "at_most_once"])
+def test_a_relay_that_slept_publishes_no_older_value_behind_a_newer_one(
+    site: Site, guarantee: str
+) -> None:
+    topic = site.topic(2)
+    name, output = declared(site, topic, LATEST, guarantee=guarantee)
+    serve(site, name)
+    send(site, topic, [Reading("s1", 1, 0.0, START_MS)])
+    site.replay(name)
+    with Killed(site.settings, name, batch_rows=BATCH) as relay:
+        relay.run_until_stopped("relay_chosen")
+        send(site, topic, [Reading("s1", 2, 0.0, START_MS)])
+        site.replay(name)
+        with relaying(site.settings, name):
+            wait_until("all is sent", lambda: is_sent(site, name))
+        assert relay.go_on() == RelayFenced.exit_code
+    with reading(site, output) as reader:
+        reader.read(1.0)
+    assert [one.row and one.row["code"] for one in reader.found] == [2]
+
+
+def test_rows_that_are_too_much_for_the_broker_at_once_leave_in_smaller_batches(
+    site: Site,
+) -> None:
+    topic = site.topic(2)
+    name, output = declared(site, topic, LATEST)
+    serve(site, name)
+    make_topic(site.kafka, output, 2, max_message_bytes="1000")
+    sensors = [sha256(str(n).encode()).hexdigest() for n in range(200)]
+    send(site, topic, [Reading(sensor, n, 0.0, START_MS) for n, sensor in enumerate(sensors)])
+    site.replay(name)
+    with relaying(site.settings, name) as told, reading(site, output) as reader:
+        wait_until("all is sent", lambda: is_sent(site, name))
+        assert any(one.failure for one in told), "a batch was too much"
+        reader.wait_for(200)
+    assert ordered(list(reader.last_by_key().values())) == ordered(view(site, name))
+    assert repeated(reader.found) == []
 
 
 def test_a_deleted_row_leaves_as_a_tombstone(site: Site) -> None:

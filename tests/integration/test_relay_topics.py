@@ -8,6 +8,7 @@ import pytest
 
 from kappa.errors import DatabaseUnavailable, LockTimeout, OutputsBehind, RelayFenced
 from kappa.operations.promote import Options, promote
+from kappa.tables import outbox as outbox_table
 from kappa.tables.engine import set_lock_timeout
 from kappa.tables.outbox import active_version
 from kappa.versions.swap import lock_processor
@@ -177,6 +178,26 @@ def test_weaker_guarantees_repeat_or_lose_what_was_under_way(site: Site, guarant
         assert (len(lost), repeated) == (0, 2 * BATCH)
     else:  # dropped from the outbox, but not published
         assert (len(lost), repeated) == (BATCH, 0)
+
+
+def test_a_batch_weighs_no_more_than_it_should_but_for_its_last_row(
+    site: Site, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    name, _ = promoted(site, topic := site.topic(PARTITIONS), "exactly_once")
+    publish(site, topic, 60)
+    site.replay(name)
+
+    def read(most_bytes: int) -> list[outbox_table.Waiting]:
+        monkeypatch.setattr(outbox_table, "BATCH_BYTES", most_bytes)
+        with site.engine.connect() as connection:
+            return list(outbox_table.waiting(connection, name, 1, "main", 40))
+
+    rows = read(1_000_000)
+    assert len(rows) == 40
+    size = sum(len(row.key or b"") + len(row.value or b"") for row in rows[:7])
+    assert read(size) == rows[:7]
+    assert read(size + 1) == rows[:8]
+    assert read(1) == rows[:1]
 
 
 def test_a_promoted_version_goes_on_exactly_where_the_former_stopped(site: Site) -> None:

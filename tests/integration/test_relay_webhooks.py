@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import threading
+import traceback
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
@@ -13,6 +14,7 @@ from typing import Any
 import pytest
 import sqlalchemy as sa
 
+from kappa.errors import ConfigError
 from kappa.operations.promote import promote
 from kappa.runtime.relay.sending import run_relay
 from kappa.tables import bookkeeping, outbox
@@ -59,10 +61,14 @@ class Hook:
 
     Attributes:
         endless: statuses whose answers end when the client hangs up.
+        hangs_up: whether a connection ends after an answer that does not say so.
+        hung_up: how many connections have ended.
     """
 
     url: str = ""
     endless: frozenset[int] = frozenset()
+    hangs_up: bool = False
+    hung_up: int = 0
     answer: Answer = lambda body, times: 200
     asked: list[tuple[str, dict[str, Any]]] = field(default_factory=list)
     tokens: set[str | None] = field(default_factory=set)
@@ -98,11 +104,18 @@ def listening() -> Iterator[Hook]:
             with suppress(ConnectionError):
                 while status in hook.endless:
                     self.wfile.write(b"." * 10_000)
+            self.close_connection |= hook.hangs_up
 
         def log_message(self, *arguments: object) -> None:
             """Says nothing."""
 
-    with ThreadingHTTPServer(("127.0.0.1", 0), Handler) as server:
+    class Server(ThreadingHTTPServer):
+        def shutdown_request(self, request: Any) -> None:
+            super().shutdown_request(request)
+            with lock:
+                hook.hung_up += 1
+
+    with Server(("127.0.0.1", 0), Handler) as server:
         hook.url = f"http://127.0.0.1:{server.server_port}/alerts?for=kappa"
         threading.Thread(target=server.serve_forever, args=(0.05,)).start()
         try:
@@ -168,7 +181,7 @@ def give_back(site: Site, name: str, offset: int) -> None:
 def test_rows_are_posted_in_order_with_their_place_as_key(
     site: Site, hook: Hook, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setenv("HOOK_TOKEN", "of-the-test")
+    monkeypatch.setenv("HOOK_TOKEN", "of-the-test\n")  # as files hold one
     name, topic = serve(site, hook)
     publish(site, name, topic, 5)
     with relaying(site.settings, name, "alerts") as told:
@@ -262,6 +275,50 @@ def test_at_most_once_never_repeats(site: Site, hook: Hook) -> None:
         wait_until("the last is posted", lambda: 299 in hook.bodies())
     assert len(hook.bodies()) == len(set(hook.bodies()))
     assert left(site, name) == []
+
+
+def test_at_most_once_a_kill_costs_no_row_but_the_one_under_way(site: Site, hook: Hook) -> None:
+    hook.answer = rationed = Rationed(hook.answer)
+    name, topic = serve(site, hook, "at_most_once")
+    publish(site, name, topic, 4)
+    with Killed(site.settings, name, "alerts", batch_rows=1) as relay:
+        relay.start()
+        wait_until("the first is posted", lambda: hook.bodies() == [0])
+        relay.kill()
+        assert [row[0] for row in left(site, name)] == [1, 2, 3, 3]
+        relay.start()
+        rationed.grant(5)
+        wait_until("the last is posted", lambda: -3 in hook.bodies())
+    assert hook.bodies() == [0, 1, 2, 3, -3]
+
+
+def test_a_connection_that_the_server_has_closed_since_costs_no_row(site: Site, hook: Hook) -> None:
+    hook.hangs_up = True
+    name, topic = serve(site, hook, "at_most_once")
+    with relaying(site.settings, name, "alerts") as told:
+
+        def post(count: int) -> None:
+            publish(site, name, topic, 1)
+            wait_until("it is tried", lambda: sum(o.sent + o.set_aside for o in told) == count)
+            wait_until("the server has hung up", lambda: hook.hung_up == count)
+
+        for count in (1, 2, 3):
+            post(count)
+    assert [key.split("/")[-2] for key, _ in hook.asked] == ["0", "1", "2"]
+
+
+def test_a_token_that_no_header_can_hold_is_refused_and_not_shown(
+    site: Site, hook: Hook, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    name, topic = serve(site, hook)
+    publish(site, name, topic, 1)
+    for token in ("of-the\ntest", "of-the-tést"):
+        monkeypatch.setenv("HOOK_TOKEN", token)
+        with pytest.raises(ConfigError) as refused:
+            run_relay(site.settings, name, "alerts", threading.Event())
+        assert refused.value.detail["variable"] == "HOOK_TOKEN"
+        assert "of-the" not in "".join(traceback.format_exception(refused.value))
+    assert hook.asked == []
 
 
 def test_a_relay_that_tries_again_says_so_and_forgets_what_it_has_delivered(

@@ -88,7 +88,16 @@ def test_a_webhook_cannot_be_exactly_once() -> None:
         ("https://", "begins with http"),
         ("https://[::1/secret", "begins with http"),
         (None, "begins with http"),
+        ("https://secret..example.org", "begins with http"),
+        ("https://secret example.org", "begins with http"),
+        (f"https://{'secret' * 11}.example.org", "begins with http"),
         ("https://me:secret@example.org", "must not hold a user or password"),
+        ("https://example.org:99999/secret", "has a port that is none"),
+        ("https://example.org:https/secret", "has a port that is none"),
+        ("https://example.org:0/secret", "has a port that is none"),
+        ("https://example.org/secret/größe", "characters that cannot be sent"),
+        ("https://example.org/?secret=größe", "characters that cannot be sent"),
+        ("https://example.org/a secret", "characters that cannot be sent"),
     ],
 )
 def test_urls_that_cannot_be_posted_to_or_hold_a_secret(url: Any, reason: str) -> None:
@@ -96,6 +105,19 @@ def test_urls_that_cannot_be_posted_to_or_hold_a_secret(url: Any, reason: str) -
         ToWebhook(url)
     assert "secret" not in str(refused.value)
     assert refused.value.hint
+
+
+@pytest.mark.parametrize(
+    "url",
+    [
+        "http://localhost",
+        "http://localhost:65535/a/b?c=d%20e&f=~#part",
+        "https://müller.example/gr%C3%B6%C3%9Fe",
+        "http://[::1]:8080/hook",
+    ],
+)
+def test_urls_that_can_be_posted_to(url: str) -> None:
+    assert ToWebhook(url).url == url
 
 
 @pytest.mark.parametrize(

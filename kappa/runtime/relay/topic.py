@@ -8,6 +8,9 @@ dropped from the outbox by the next step:
 
 Killed before the transaction commits, the batch is sent again, as its records never count;
 killed after, the position says what to drop.
+
+Rows that change are published in transactions under every guarantee: a relay that was replaced
+while it was paused would else publish an older value behind a newer one.
 """
 
 from __future__ import annotations
@@ -25,6 +28,7 @@ from kappa.failpoints import reach
 from kappa.log import positions, topics
 from kappa.log.transactions import TRANSACTION_MS, BatchProducer, Outgoing
 from kappa.runtime.outputs.encoder import OutputEncoder, key_text
+from kappa.runtime.relay.batchsize import BatchSize
 from kappa.runtime.relay.relaying import Channel, Sending
 from kappa.tables import dirty_keys, outbox, progress
 from kappa.tables.layout import Layout
@@ -39,7 +43,6 @@ from kappa.tables.publication import (
 
 _FORMAT = 1
 _BATCH_ROWS = 2_000
-_BATCH_BYTES = 16 * 1024 * 1024
 _PATIENCE_S = 3 * TRANSACTION_MS / 1000
 
 
@@ -83,15 +86,16 @@ def open_topic(sending: Sending, layout: Layout, sent: Publication) -> Iterator[
     assert isinstance(target, TopicTarget)
     _ensure_topic(sending, layout, sent, target)
     kept = sending.settings.outputs.positions_topic
-    transactional = sent.guarantee == EXACTLY_ONCE
+    keeps_position = sent.guarantee == EXACTLY_ONCE
+    is_transactional = keeps_position or sent.carries is not Carries.RECORDS
     name = f"kappa.{sending.processor}.{sending.output}"
     key = f"{sending.processor}.{sending.output}".encode()
-    if transactional:
+    if keeps_position:
         positions.ensure_exists(kafka, kept)
-    with BatchProducer(kafka, name if transactional else None) as producer:
+    with BatchProducer(kafka, name if is_transactional else None) as producer:
         sending.tell(0, 0)  # a broker that is slow to answer is no reason to be taken for hanging
         # Only now: the transaction of whoever came before has ended, this way or that.
-        found = positions.read_last(kafka, kept, key, _PATIENCE_S) if transactional else None
+        found = positions.read_last(kafka, kept, key, _PATIENCE_S) if keeps_position else None
         publisher = _Publisher(producer, target.topic, Position.of(found), (kept, key), sent)
         if sent.carries is Carries.RECORDS:
             yield _Records(sending, layout, publisher)
@@ -163,7 +167,7 @@ class _Records:
             if not sending.is_mine(connection, self._version):
                 return None
             outbox.discard(connection, *of, publisher.position.through)
-            rows = _within_bytes(outbox.waiting(connection, *of, _BATCH_ROWS))
+            rows = outbox.waiting(connection, *of, _BATCH_ROWS)
             left = {(row.topic_id, row.partition): (row.offset, row.index) for row in rows}
             if publisher.first_drops:
                 outbox.discard(connection, *of, left)
@@ -191,6 +195,7 @@ class _Rows:
         self._layout = layout
         self._encoder = OutputEncoder(layout, sent)
         self._publisher = publisher
+        self._size = BatchSize(_BATCH_ROWS)
         self._snapshots: Engine = sending.engine.execution_options(
             isolation_level="REPEATABLE READ"
         )
@@ -200,7 +205,7 @@ class _Rows:
         sending, publisher = self._sending, self._publisher
         of = (sending.processor, sending.output)
         before = publisher.position
-        batch = before.batch + 1
+        batch, most = before.batch + 1, self._size.rows
         with self._snapshots.begin() as connection:
             if not sending.is_mine(connection, self._layout.version):
                 return None
@@ -209,7 +214,7 @@ class _Rows:
             else:
                 dirty_keys.discard(connection, *of, before.batch)
             present, gone = dirty_keys.take(
-                connection, self._layout, sending.output, batch, _BATCH_ROWS, self._encoder.types
+                connection, self._layout, sending.output, batch, most, self._encoder.types
             )
             if publisher.first_drops:
                 dirty_keys.discard(connection, *of, batch)
@@ -223,15 +228,7 @@ class _Rows:
             topic = publisher.topic
             outgoing = [Outgoing(topic, key_text(key), value) for key, value in records]
             publisher.publish(outgoing, Position(before.through, batch))
+            size = sum(len(one.key or b"") + len(one.value or b"") for one in outgoing)
+            self._size.sent(len(outgoing), size)
             sending.tell(len(outgoing), 0)
         return len(present) + len(gone)
-
-
-def _within_bytes(rows: Sequence[Waiting]) -> Sequence[Waiting]:
-    """The first rows, and no more of them than a batch should weigh."""
-    size = 0
-    for count, row in enumerate(rows):
-        size += len(row.value or b"") + len(row.key or b"")
-        if size > _BATCH_BYTES:
-            return rows[: count + 1]
-    return rows

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import select
 from collections import deque
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -24,6 +25,7 @@ from tenacity import (
 )
 from tenacity.wait import wait_random_exponential
 
+from kappa.errors import ConfigError
 from kappa.runtime.relay.relaying import Sending
 from kappa.tables import outbox
 from kappa.tables.layout import Layout
@@ -62,6 +64,8 @@ class WebhookRelay:
         self._sending = sending
         self._version = layout.version
         self._once = sent.guarantee == AT_MOST_ONCE
+        # What is dropped before it is posted is lost to a kill: no more than the row under way.
+        self._batch_rows = 1 if self._once else _BATCH_ROWS
         self._server = _Server(sent.target)
         self._delivered: list[Waiting] = []
         tries = 1 if self._once else 1 + sent.target.retries
@@ -91,7 +95,7 @@ class WebhookRelay:
         with self._settled() as (connection, serving):
             if serving == self._version:
                 of = (sending.processor, serving, sending.output)
-                rows = outbox.waiting(connection, *of, _BATCH_ROWS)
+                rows = outbox.waiting(connection, *of, self._batch_rows)
                 if self._once:
                     outbox.drop(connection, *of, rows)
         if serving != self._version:
@@ -171,16 +175,21 @@ class WebhookRelay:
 
 
 class _Server:
-    """A connection to the server, kept open between requests; redirects are not followed."""
+    """A connection to the server, kept open between requests; redirects are not followed.
+
+    Raises (when it is made):
+        ConfigError: no header can hold the token.
+    """
 
     def __init__(self, target: WebhookTarget) -> None:
         parts = urlsplit(target.url)
         assert parts.hostname is not None
         kind = HTTPSConnection if parts.scheme == "https" else HTTPConnection
-        self._connection = kind(parts.hostname, parts.port, timeout=target.timeout_ms / 1000)
+        port = parts.port or kind.default_port  # else the end of an IPv6 address is taken for one
+        self._connection = kind(parts.hostname, port, timeout=target.timeout_ms / 1000)
         self._path = (parts.path or "/") + (f"?{parts.query}" if parts.query else "")
         self._headers = {"Content-Type": "application/json", "User-Agent": "kappa"}
-        token = os.environ.get(target.token_variable) if target.token_variable else None
+        token = _token(target.token_variable)
         if token:
             self._headers["Authorization"] = f"Bearer {token}"
 
@@ -192,6 +201,8 @@ class _Server:
             _Refused: any other answer that is no success.
         """
         try:
+            if self._is_over():
+                self._connection.close()  # a request opens it again
             self._connection.request("POST", self._path, body, {**self._headers, **headers})
             answer = self._connection.getresponse()
             said = answer.read(_MOST_READ)
@@ -209,3 +220,27 @@ class _Server:
 
     def close(self) -> None:
         self._connection.close()
+
+    def _is_over(self) -> bool:
+        """Whether the server has closed the connection since, or has said what nobody asked."""
+        if self._connection.sock is None:
+            return False
+        poll = select.poll()
+        poll.register(self._connection.sock, select.POLLIN)
+        return bool(poll.poll(0))
+
+
+def _token(variable: str | None) -> str:
+    """The token in an environment variable, without white space around it; empty for none.
+
+    Raises:
+        ConfigError: no header can hold it.
+    """
+    token = os.environ.get(variable, "").strip() if variable else ""
+    if not (token.isascii() and token.isprintable()):
+        raise ConfigError(
+            "a webhook's token holds something that a header cannot",
+            variable=variable,
+            hint="it is one line of printable ASCII characters",
+        )
+    return token
