@@ -107,7 +107,10 @@ class Desk:
 
 
 class Child:
-    """A process that does ``work(task, desk)``. ``work`` is a function of a module."""
+    """A process that does ``work(task, desk)``. ``work`` is a function of a module.
+
+    It does not heed SIGINT and SIGTERM: whoever starts it stops it, and ends it.
+    """
 
     def __init__(self, work: Callable[[Any, Desk], None], task: object) -> None:
         context = multiprocessing.get_context("spawn")
@@ -167,7 +170,9 @@ def shared_threads(processes: int) -> Iterator[None]:
 
 
 def _main(work: Callable[[Any, Desk], None], task: object, pipe: Connection) -> None:
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is the parent's to act on
+    # Ctrl-C, or a SIGTERM to the whole group, is the parent's to act on.
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, signal.SIG_IGN)
     desk = Desk(pipe)
     threading.Thread(target=_heed, args=(desk,), name="kappa-heed", daemon=True).start()
     try:

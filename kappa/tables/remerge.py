@@ -14,6 +14,7 @@ from sqlalchemy.schema import CreateIndex, CreateTable, DropTable
 from kappa.errors import TableError
 from kappa.tables import parts
 from kappa.tables.copy import copy_in
+from kappa.tables.engine import set_idle_timeout
 from kappa.tables.layout import Column, Layout
 from kappa.tables.merge import MergeRule
 from kappa.tables.read import read
@@ -27,6 +28,11 @@ _CHUNK_BYTES = 32 << 20
 
 _ROW_BYTES = 200
 """What a row counts besides its partials."""
+
+_MERGE_TIMEOUT_MS = 600_000
+"""How long PostgreSQL hears nothing of a merge before it ends the session. A session's usual limit
+is for processes that are paused; large partials are merged for longer, and would be in every
+repetition. Who claims the partition of a paused one ends its session sooner."""
 
 
 class Remerge(Protocol):
@@ -64,6 +70,7 @@ def merged_with_stored(
     # A key is one worker's, but not while producers disagree on how many partitions there are.
     lock = sa.func.pg_advisory_xact_lock(sa.func.hashtextextended(layout.table, 0))
     conn.execute(sa.select(lock))
+    set_idle_timeout(conn, _MERGE_TIMEOUT_MS)
     columns = tuple(column for column in layout.columns if column.name in layout.key)
     keys = frame.select(layout.key).unique()
     staged = stage(conn, layout.table, columns, keys)
@@ -109,6 +116,7 @@ def take_out(
 def put_back(conn: Connection, layout: Layout, taken: sa.Table, remerge: Remerge | None) -> None:
     """Appends what was taken out to the layout's table, merged to one row per key."""
     remerge = _required(layout, remerge)
+    set_idle_timeout(conn, _MERGE_TIMEOUT_MS)
     chunk = taken.c[_CHUNK.name]
     conn.execute(CreateIndex(sa.Index("kappa_taken_chunk", chunk)))
     wanted = sa.select(*(taken.c[name] for name in remerge.schema))

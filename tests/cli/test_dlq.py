@@ -72,6 +72,19 @@ class Lenient(KeyedProcessor):
         ctx.emit(order_id=event.order_id)
 
 
+class Alarmed(KeyedProcessor):
+    name, version = "{keyed}", 3
+    source = Source("{topic}", event_time="placed_at")
+    key = "customer"
+    output = {{"order_id": pl.Int64()}}
+
+    def on_event(self, event, ctx):
+        ctx.set_event_timer(ctx.event_time)
+
+    def on_timer(self, at, ctx):
+        raise LookupError("the timer fails")
+
+
 lines = Projection(
     name="{lines}",
     version=1,
@@ -131,10 +144,10 @@ class Shop:
         with Producer(self.settings.kafka) as producer:
             producer.send_placed(self.topic, [Placed(0, b"ada", JUNK)])
 
-    def order(self, directory: Path, number: int, product: str) -> None:
+    def order(self, directory: Path, number: int, product: str, customer: str = "ada") -> None:
         record = {
             "order_id": number,
-            "customer": "ada",
+            "customer": customer,
             "product": product,
             "amount": 1.0,
             "placed_at": START_MS,
@@ -191,6 +204,17 @@ def test_the_commands_as_a_person_runs_them(shop: Shop, kappa: Kappa, tmp_path: 
     assert base64.b64decode(exported[1]["value"]) == JUNK
 
 
+def test_what_a_letter_says_is_printed_as_it_is(shop: Shop, kappa: Kappa, tmp_path: Path) -> None:
+    """Brackets and colons are no markup of ours."""
+    customer = "[/cart] [null] :id:"
+    shop.order(tmp_path, 3, "tea", customer)
+    shop.run("replay", shop.keyed, "--version", "1")
+    for args in (("list", shop.keyed), ("show", shop.keyed, f"{shop.topic}/0/3")):
+        done = kappa("dlq", *args)
+        assert done.code == 0, done.err
+        assert f"who is {customer}" in done.out
+
+
 def test_letters_are_seen_checked_and_retried(shop: Shop) -> None:
     keyed, lines = shop.keyed, shop.lines
     listed = shop.run("dlq", "list", keyed)
@@ -238,6 +262,12 @@ def test_letters_are_seen_checked_and_retried(shop: Shop) -> None:
 
     with pytest.raises(NotRetryable, match="applied already"):
         shop.run("dlq", "retry", keyed, f"{shop.topic}/0/0", "--version", "1")
+
+
+def test_a_timer_that_fails_is_no_failure_of_its_record(shop: Shop) -> None:
+    checked = shop.run("dlq", "check", shop.keyed, "--version", "3")
+    assert checked["fixed"] == 1
+    assert [one["place"] for one in checked["failing"]] == [f"{shop.topic}/0/1"]
 
 
 def test_a_version_that_is_followed_stops_at_its_limit(shop: Shop, tmp_path: Path) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import re
 import signal
 import subprocess
@@ -47,13 +48,14 @@ class Site:
 
     @contextmanager
     def running(self, *args: str) -> Iterator[subprocess.Popen[bytes]]:
-        """``kappa ARGS…``, killed at the end if it is still there."""
+        """``kappa ARGS…`` in a process group of its own, killed at the end if it is still there."""
         process = subprocess.Popen(
             [sys.executable, "-m", "kappa", *args],
             cwd=self.directory,
             env=self._env,
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
+            process_group=0,
         )
         try:
             yield process
@@ -68,6 +70,21 @@ class Site:
     def execute(self, text: str) -> None:
         with psycopg.connect(self._database) as connection:
             connection.execute(text)
+
+    @contextmanager
+    def locked(self, table: str) -> Iterator[None]:
+        """Every row of the table is locked for others."""
+        with psycopg.connect(self._database) as connection:
+            connection.execute(f"SELECT FROM {table} FOR UPDATE")
+            yield
+
+    def locked_out(self) -> int:
+        """How many sessions wait for a lock."""
+        ((count,),) = self.query(
+            "SELECT count(*) FROM pg_stat_activity"
+            " WHERE datname = current_database() AND wait_event_type = 'Lock'"
+        )
+        return int(str(count))
 
     def position(self, version: int = 1) -> int:
         """Offsets passed in all partitions, and the table's records: they are always the same."""
@@ -146,6 +163,23 @@ def test_what_is_built_is_followed_and_a_stop_leaves_nothing_half_done(
         site.wait_for(3 * COUNT)
         assert stop(run) == 0
     assert site.counted() == site.position() == 3 * COUNT
+
+
+def test_a_stop_of_the_whole_process_group_lets_workers_finish_their_batches(
+    site: Site, kappa: Kappa
+) -> None:
+    """As systemd sends it: the signal comes to the workers too, while each commits a batch."""
+    assert kappa("replay", site.shop.processor).code == 0
+    with site.running("run", "--workers", "2", "--max-batch", "20") as run:
+        wait(lambda: len(workers_at_work(site, run)) == 2, "its workers to share the partitions")
+        with site.locked("kappa_offset"):
+            site.publish(COUNT, seed=8)
+            wait(lambda: site.locked_out() == 2, "both to commit")
+            os.killpg(run.pid, signal.SIGTERM)
+        assert run.wait(30) == 0
+        assert b"WorkerDied" not in run.communicate()[1]
+    assert site.counted() == site.position() > COUNT
+    assert site.query("SELECT 1 FROM kappa_worker") == []
 
 
 def test_a_retired_version_is_let_go(site: Site, kappa: Kappa) -> None:

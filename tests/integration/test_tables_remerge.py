@@ -213,6 +213,30 @@ def test_rows_that_need_a_worker_are_not_merged_without_one(engine: Engine, uniq
         sink.upsert(conn, layout, rows_of(frame))
 
 
+def test_a_merge_may_take_longer_than_a_session_may_idle(engine: Engine, unique: Unique) -> None:
+    """While a worker merges, PostgreSQL hears nothing of it."""
+    layout = reading(unique("slow"))
+    frame = records([(0, "a", "x", "Emma", 1.0)] * 3)
+    limit = text("SHOW idle_in_transaction_session_timeout")
+    allowed: list[object] = []
+
+    class Slow:
+        schema = REMERGE.schema
+
+        def __call__(self, rows: pl.DataFrame) -> pl.DataFrame:
+            allowed.append(conn.scalar(limit))
+            return REMERGE(rows)
+
+    with engine.begin() as conn:
+        written(conn, layout, [frame[:1], frame[1:2]])
+    with engine.begin() as conn:
+        build.finish(conn, layout, Slow())
+    with engine.begin() as conn:
+        sink.upsert(conn, layout, rows_of(frame[2:]), Slow())
+    with engine.begin() as conn:
+        assert (allowed, conn.scalar(limit)) == (["10min"] * 2, "30s")
+
+
 def test_an_upsert_that_is_rolled_back_changes_nothing(engine: Engine, unique: Unique) -> None:
     layout = reading(unique("undone"))
     frame = records([(0, "a", "x", "Emma", 1.0), (0, "a", "x", "Dune", 2.0)])

@@ -1,8 +1,12 @@
-"""A process whose parent does not listen goes on, and the parent hears of all it did."""
+"""Processes with a parent: one that does not listen, and signals that come to both."""
 
 from __future__ import annotations
 
+import os
+import signal
 from pathlib import Path
+
+import pytest
 
 from kappa.runtime.live.pulse import Pulse
 from kappa.runtime.processes import Child, Desk, Ended
@@ -23,7 +27,29 @@ def work(done: Path, desk: Desk) -> None:
     done.touch()
 
 
+def rest(done: Path, desk: Desk) -> None:
+    """Does nothing until it is told to stop."""
+    desk.send("at rest")
+    desk.stopping.wait()
+    done.touch()
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_a_signal_that_everybody_gets_is_left_to_the_parent(tmp_path: Path, number: int) -> None:
+    done = tmp_path / "done"
+    child = Child(rest, done)
+    try:
+        assert child.receive() == "at rest"
+        os.kill(child.pid, number)
+        child.stop()
+        assert child.receive() == Ended()
+    finally:
+        child.end()
+    assert done.exists()
+
+
 def test_a_parent_that_does_not_listen_holds_nobody_up(tmp_path: Path) -> None:
+    """The process goes on, and the parent hears of all it did."""
     done = tmp_path / "done"
     child = Child(work, done)
     wait_until("all is done", done.exists)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from contextlib import ExitStack
 from multiprocessing.connection import wait
 
 from kappa.registry.topic import TopicRegistry
@@ -28,13 +29,13 @@ def run_jobs(
     if len(jobs) == 1:
         run_assembled(jobs[0], assembly, registry, listener)
         return
-    with shared_threads(len(jobs)):
-        workers = [Child(_do, job) for job in jobs]
-    try:
+    with ExitStack() as ends:
+        workers: list[Child] = []
+        with shared_threads(len(jobs)):
+            for job in jobs:
+                workers.append(worker := Child(_do, job))
+                ends.callback(worker.end)
         _listen(workers, listener)
-    finally:
-        for worker in workers:
-            worker.end()
 
 
 def _do(job: Job, desk: Desk) -> None:

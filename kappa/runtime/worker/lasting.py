@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
+from dataclasses import replace
 
 from sqlalchemy import Engine
 
@@ -32,7 +33,8 @@ def commit_lasting(
 ) -> Written:
     """``commit``, repeated until the database is back, for ``patience_s`` at most.
 
-    ``on_lost`` hears of every loss, so that the wait can be seen.
+    A repetition counts no partition as silent. ``on_lost`` hears of every loss, so that the wait
+    can be seen.
 
     Raises:
         Fenced: a partition is no longer ours; the checkpoint was not applied.
@@ -47,6 +49,7 @@ def commit_lasting(
             return commit(engine, layout, checkpoint)
         except DatabaseUnavailable as error:
             lost: DatabaseUnavailable | LockTimeout | None = error
+            checkpoint = _without_silence(checkpoint)
         while lost is not None:
             if isinstance(lost, DatabaseUnavailable):
                 on_lost(lost)
@@ -56,6 +59,13 @@ def commit_lasting(
             pause = min(pause * 2, _LONGEST_PAUSE_S)
             applied, lost = _settle(engine, layout, checkpoint)
     return Written()
+
+
+def _without_silence(checkpoint: Checkpoint) -> Checkpoint:
+    """The same checkpoint: the log may have more by now of what had nothing to read."""
+    if checkpoint.ends is None:
+        return checkpoint
+    return replace(checkpoint, ends=replace(checkpoint.ends, silent=()))
 
 
 def _settle(

@@ -121,7 +121,7 @@ class PartitionRun:
         """Folds one stretch of a batch in, whole or (where it cannot be decoded) not at all."""
         decoded = _decode(stretch.raw, decoder, waited)
         dead = self._apply(stretch, decoded, fold, keys_at)
-        of_records = _of_records(dead)
+        of_records = dead_letters.of_records(dead)["offset"].to_list()
         applied = self._copies.folded(stretch, of_records)
         self._budget.spend(stretch.offsets, dead, applied)
         self.position = stretch.raw.next_offset
@@ -179,13 +179,6 @@ def _between(raw: RawBatch, begin: int, end: int) -> RawBatch:
     before, _ = raw.cut(int(np.searchsorted(raw.offsets, end)))
     done = int(np.searchsorted(before.offsets, begin))
     return before if not done else before.cut(done)[1] or before.cut(0)[0]
-
-
-def _of_records(dead: pl.DataFrame) -> list[int]:
-    """The offsets of dead letters, without those of timers."""
-    if dead.is_empty():
-        return []
-    return dead.filter(pl.col("timer").is_null())["offset"].to_list()
 
 
 def _decode(raw: RawBatch, decoder: BatchDecoder, waited: UnknownSchema | None) -> Decoded:

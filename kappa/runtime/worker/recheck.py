@@ -18,6 +18,7 @@ from kappa.runtime.assembly import Assembly
 from kappa.runtime.worker.letters import NoLetters
 from kappa.runtime.worker.partition import PartitionRun
 from kappa.runtime.worker.worker import storable_in
+from kappa.tables import dead_letters
 from kappa.tables.letters import Letter
 from kappa.tables.progress import Claimed
 
@@ -79,7 +80,7 @@ class Recheck:
             yield Verdict(letter, *failed.get(letter.offset, (None, None)))
 
     def _failures(self, letters: Sequence[Letter]) -> dict[int, tuple[str, str]]:
-        """Error class and message of those that fail, by offset."""
+        """Error class and message of those that fail, by offset; their timers do not count."""
         assembly = self._assembly
         fold = assembly.bound.fold(storable_in(assembly.layout), NothingStored())
         decoder = BatchDecoder(assembly.reader, self._registry.schema, columns=fold.reads)
@@ -90,9 +91,9 @@ class Recheck:
             raise run.lacks
         return {
             offset: (error_class, message)
-            for offset, error_class, message in dead.select(
-                "offset", "error_class", "message"
-            ).rows()
+            for offset, error_class, message in dead_letters.of_records(dead)
+            .select("offset", "error_class", "message")
+            .rows()
         }
 
     def _raw(self, letters: Sequence[Letter]) -> RawBatch:
