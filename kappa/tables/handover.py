@@ -17,6 +17,7 @@ from kappa.tables.bookkeeping import dirty_key
 from kappa.tables.bookkeeping import outbox as outbox_rows
 from kappa.tables.layout import Layout
 from kappa.tables.publication import Carries, Publication
+from kappa.tables.sqltypes import SqlType
 
 
 def hand_over(
@@ -35,7 +36,7 @@ def hand_over(
         for sent in former.publishes:
             _pass_on(conn, former, layout, sent, recreated)
         for sent in layout.publishes:
-            if sent.carries is Carries.FINAL:
+            if sent.carries is Carries.FINAL and former.publication(sent.output) is not None:
                 _catch_up(conn, former, layout, sent.output)
     news.tell(conn, name)
 
@@ -62,7 +63,7 @@ def _pass_on(
         now is not None
         and now.carries is sent.carries
         and type(now.target) is type(sent.target)
-        and (sent.carries is Carries.RECORDS or former.key == layout.key)
+        and (sent.carries is Carries.RECORDS or _key_types(former) == _key_types(layout))
     )
     for table in (outbox_rows, dirty_key):
         theirs = sa.and_(
@@ -84,8 +85,18 @@ def _stay(recreated: Collection[str], *, aside_only: bool) -> sa.ColumnElement[b
     return sa.and_(of_former, outbox_rows.c.failed_at.is_not(None)) if aside_only else of_former
 
 
+def _key_types(layout: Layout) -> dict[str, SqlType]:
+    """What a key of this version's rows is made of; a waiting key is read as that."""
+    return {column.name: column.type for column in layout.columns if column.name in layout.key}
+
+
 def _catch_up(conn: Connection, former: Layout, layout: Layout, output: str) -> None:
-    """Windows that are final by what the new version has read, and not by what the former had."""
+    """Windows that are final by what the new version has read, and not by what the former had.
+
+    None where rows of the former never were final: then such windows begin with this version.
+    """
+    if former.finality is None:
+        return
     before = finality.read(conn, former.processor, former.version).through
     now = finality.read(conn, layout.processor, layout.version).through
     if now is not None and (before is None or before < now):

@@ -64,6 +64,7 @@ def check_caught_up(
         if at is None or at.next_offset < seen.next_offset:
             raise NotCaughtUp(
                 f"{processor} version {version} is behind what readers have seen",
+                processor=processor,
                 topic=seen.topic,
                 partition=seen.partition,
                 offset=None if at is None else at.next_offset,

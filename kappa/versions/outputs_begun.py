@@ -14,7 +14,7 @@ run in the caller's transaction.
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 
 import sqlalchemy as sa
 from sqlalchemy import Connection
@@ -52,7 +52,7 @@ def ahead(conn: Connection, processor: str, begins: Iterable[Position]) -> dict[
 def check_begun(
     conn: Connection,
     move: Move,
-    blue: Iterable[Position],
+    blue: Collection[Position],
     serving: Layout | None,
     layout: Layout,
 ) -> None:
@@ -71,15 +71,17 @@ def check_begun(
     for places in conn.scalars(begun):
         for topic_id, partition, at in places or ():
             stood[topic_id, partition] = max(at, stood.get((topic_id, partition), 0))
-    for reached in blue:
-        needed = stood.get((reached.topic_id, reached.partition), 0)
-        if reached.next_offset < needed:
+    reads = {at.topic_id: at.topic for at in blue}
+    reached = {(at.topic_id, at.partition): at.next_offset for at in blue}
+    for (topic_id, partition), needed in sorted(stood.items()):
+        so_far = reached.get((topic_id, partition), 0)  # of one that it does not know yet, nothing
+        if topic_id in reads and so_far < needed:
             raise OutputsBehind(
                 f"{move.processor} version {move.to_version} has kept nothing to send of what it"
                 f" read before outputs began, and version {move.from_version} has not sent it yet",
-                topic=reached.topic,
-                partition=reached.partition,
-                offset=reached.next_offset,
+                topic=reads[topic_id],
+                partition=partition,
+                offset=so_far,
                 needed=needed,
                 hint=f"let version {move.from_version} read on to there: kappa replay"
                 f" {move.processor} --version {move.from_version}",

@@ -172,8 +172,9 @@ class _Promotion:
         self._behind = 0
         self._deadline = time.monotonic() + persistence.deadline_s
         self._has_fresh_readers = False
-        self._reached = -1
-        self._gained_at = time.monotonic()
+        self._reached: dict[str, int] = {}
+        self._gained_at: dict[str, float] = {}
+        self._gaining: set[str] = set()
         self._has_gained = False
 
     def run(self) -> Promoted:
@@ -237,25 +238,29 @@ class _Promotion:
     def _may_pass(self, error: BaseException) -> bool:
         """Whether it is worth trying again after this, which is told then."""
         if isinstance(error, NotCaughtUp):
-            passes = self._gains()
+            passes = self._gains(error)
         else:
             passes = isinstance(error, (LockTimeout, Deadlock)) and not self._is_drained_too_long()
         if passes and isinstance(error, KappaError):
             self._tell(error.message)
         return passes
 
-    def _gains(self) -> bool:
-        """Whether the new versions have read on lately."""
+    def _gains(self, error: NotCaughtUp) -> bool:
+        """Whether the new version that is behind has read on lately, whatever others have done."""
         limits = self._persistence
-        new = [(move.processor, move.to_version) for move in self._deployment.moves]
+        name = str(error.detail["processor"])
+        new = {move.processor: move.to_version for move in self._deployment.moves}
         with self._engine.begin() as conn:
-            reached = sum(at.next_offset for one in new for at in read_positions(conn, *one))
-            is_followed = any(workers.read(conn, *one) for one in new)
-        if reached > self._reached:
-            self._has_gained = self._has_gained or self._reached >= 0
-            self._reached, self._gained_at = reached, time.monotonic()
+            reached = sum(at.next_offset for at in read_positions(conn, name, new[name]))
+            is_followed = bool(workers.read(conn, name, new[name]))
+        before = self._reached.get(name)
+        if before is None or reached > before:
+            if before is not None:
+                self._gaining.add(name)
+            self._reached[name], self._gained_at[name] = reached, time.monotonic()
+        self._has_gained = name in self._gaining
         patience_s = limits.idle_s if is_followed else limits.unread_s
-        return time.monotonic() - self._gained_at < patience_s
+        return time.monotonic() - self._gained_at[name] < patience_s
 
     def _drain(self) -> None:
         for move in self._deployment.moves:

@@ -162,6 +162,23 @@ def test_nobody_reads_the_new_version_so_nothing_is_drained(engine: Engine, name
     assert State.DRAINING not in seen
 
 
+def test_nobody_reads_one_of_two_so_neither_is_drained(
+    engine: Engine, name: str, unique: Unique
+) -> None:
+    """A worker reads on for the other, which is far ahead."""
+    other = unique("moves")
+    ready(engine, items(other, 1), [10])
+    promote(engine, {other: 1}, who="test")
+    ready(engine, items(other, 2), [1_000_000])
+    eager = Persistence(deadline_s=60, unread_s=2, drain_after=1, drain_s=0.2)
+    with worker(engine, other, 2, lambda at: at + 1), pytest.raises(NotCaughtUp) as caught:
+        promote(engine, {name: 2, other: 2}, who="test", persistence=eager)
+    assert caught.value.detail["processor"] == name
+    with engine.connect() as conn:
+        steps = [*timeline.read(conn, name, 1), *timeline.read(conn, other, 1)]
+    assert State.DRAINING not in {step.to_state for step in steps}
+
+
 def test_a_version_whose_worker_has_died_is_waited_for(engine: Engine, name: str) -> None:
     """Its row is there for a while; by then another one reads on."""
     died = WorkerRow(uuid4(), name, 2, "host:1", "running", datetime.now(UTC))

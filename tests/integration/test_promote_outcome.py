@@ -1,4 +1,5 @@
-"""The answer to a promote's COMMIT is lost, and the history has to say what came of it."""
+"""A promote loses its connection: most often in the COMMIT, and the history has to say what came
+of it."""
 
 from __future__ import annotations
 
@@ -8,14 +9,15 @@ from threading import Event
 from uuid import uuid4
 
 import pytest
-from sqlalchemy import Engine
+from sqlalchemy import Connection, Engine, event, text
 
 from kappa.errors import DatabaseUnavailable
-from kappa.tables.engine import connect
+from kappa.tables.engine import connect, driver
 from kappa.versions import outcome
 from kappa.versions.deployment import Action
 from kappa.versions.lifecycle import State
 from kappa.versions.promote import promote
+from tests.faults import wait_until
 from tests.integration.postgres_proxy import CommitProxy
 from tests.integration.tables_scenes import items, ready
 from tests.integration.test_promote import active, states
@@ -113,6 +115,39 @@ def test_a_commit_that_takes_too_long_leaves_it_unknown(
         late.set()
     assert not promote(engine, {name: 2}, who="test").changed
     assert states(engine, name) == {1: State.STANDBY, 2: State.SERVING}
+
+
+def test_a_connection_that_is_lost_in_the_preflight_is_no_refusal(
+    engine: Engine, pair: tuple[str, str]
+) -> None:
+    """It is ended between two statements that ask what speaks against the promote."""
+    lost: list[int] = []
+
+    def end(conn: Connection, *_: object) -> None:
+        if not lost and conn.in_nested_transaction():
+            lost.append(driver(conn).info.backend_pid)
+            _end_session(engine, lost[0])
+
+    event.listen(engine, "before_cursor_execute", end)
+    try:
+        with pytest.raises(DatabaseUnavailable):
+            promote(engine, dict.fromkeys(pair, 2), who="test")
+    finally:
+        event.remove(engine, "before_cursor_execute", end)
+    assert lost
+    assert [active(engine, name) for name in pair] == [1, 1]
+    assert promote(engine, dict.fromkeys(pair, 2), who="test").changed
+
+
+def _end_session(engine: Engine, pid: int) -> None:
+    def has_ended() -> bool:
+        there = text("SELECT count(*) FROM pg_stat_activity WHERE pid = :p")
+        with engine.connect() as conn:
+            return conn.scalar(there, {"p": pid}) == 0
+
+    with engine.begin() as conn:
+        conn.execute(text("SELECT pg_terminate_backend(:p)"), {"p": pid})
+    wait_until("the session has ended", has_ended)
 
 
 def _wait(late: Event) -> None:

@@ -3,10 +3,14 @@
 from __future__ import annotations
 
 from pathlib import Path
+from threading import Event, Thread
 
 import pytest
 
 from kappa.errors import Fenced
+from kappa.runtime.replay.execution import Finished
+from kappa.runtime.replay.join import join
+from kappa.runtime.replay.plan import plan
 from kappa.versions import timeline
 from kappa.versions.lifecycle import State
 from tests.faults import Site, wait_until
@@ -67,6 +71,14 @@ class Scene:
     def state(self) -> State:
         return states(self.site.engine, self.name)[1]
 
+    def let_time_pass(self) -> None:
+        """The time of the drain is over."""
+        self.site.query(
+            "UPDATE kappa_version SET drains_until = clock_timestamp()"
+            " WHERE processor = :name AND version = 1 RETURNING 1",
+            name=self.name,
+        )
+
     def ended(self) -> tuple[State | None, object]:
         """The state version 1 left last, and why."""
         with self.site.engine.connect() as connection:
@@ -99,12 +111,29 @@ def test_a_replay_ends_it_once_its_time_is_over(site: Site) -> None:
     with pytest.raises(Fenced, match="takes no input"):
         site.replay(here.name)
     assert not here.read_all()
-    site.query(
-        "UPDATE kappa_version SET drains_until = clock_timestamp()"
-        " WHERE processor = :name AND version = 1 RETURNING 1",
-        name=here.name,
-    )
+    here.let_time_pass()
     site.replay(here.name)
     assert here.read_all()
     assert here.ended() == OVER
     assert here.state() is State.SERVING
+
+
+def test_a_shared_replay_waits_for_its_time_to_be_over(site: Site) -> None:
+    here = Scene(site)
+    begin_drain(site.engine, here.name, 60)
+    here.publish(20)
+    looked = Event()
+    done: list[Finished] = []
+
+    def share() -> None:
+        planned = plan(site.settings, here.name, 1)
+        done.append(join(planned, batch_size=10, listener=lambda offsets: looked.set()))
+
+    Thread(target=share, daemon=True).start()
+    assert looked.wait(90)
+    assert here.state() is State.DRAINING
+    here.let_time_pass()
+    wait_until("the replay ends", lambda: bool(done))
+    assert here.read_all()
+    assert here.ended() == OVER
+    assert done[0].state is State.SERVING

@@ -52,6 +52,7 @@ def test_one_record_behind_anywhere_is_behind(behind: int) -> None:
         with pytest.raises(NotCaughtUp) as caught:
             check_caught_up("revenue", 2, blue, green, served)
         assert caught.value.detail == {
+            "processor": "revenue",
             "topic": late.topic,
             "partition": late.partition,
             "offset": late.next_offset - 1,

@@ -48,7 +48,12 @@ def finish(engine: Engine, plan: Plan, run: Run) -> tuple[State, int]:
     """Makes the tables' keys and the version ready; counts rows of one that already is.
 
     One process at a time: another that shares the replay may have come first. ``run`` is what is
-    recorded of it if it is this one.
+    recorded of it if it is this one. With every partition at its end no checkpoint is under way:
+    no replay reads past these ends, and while the version is held no partition is added.
+
+    Raises:
+        IllegalTransition: a partition is not at its end.
+        CompactedTopic: the build has failed meanwhile, because compaction has begun.
     """
     assembly = plan.assembly
     with engine.begin() as connection:

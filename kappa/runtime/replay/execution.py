@@ -20,6 +20,7 @@ from kappa.errors import (
     DatabaseUnavailable,
     Deadlock,
     Fenced,
+    IllegalTransition,
     KappaError,
     LockTimeout,
     RegistryUnavailable,
@@ -37,7 +38,7 @@ from kappa.tables import build, progress
 from kappa.tables.engine import connect
 from kappa.tables.progress import NewPartition
 from kappa.versions import drain, records, timeline
-from kappa.versions.lifecycle import State
+from kappa.versions.lifecycle import UNBUILT, State
 from kappa.versions.manifest import Run
 
 DEFAULT_BATCH_SIZE = 1_000_000
@@ -90,6 +91,7 @@ def execute(
         plan = registered(plan)
         with engine.begin() as connection:
             begin(connection, plan)
+            require_ends(connection, plan)
         reach("version_created")
         jobs = _jobs(plan, workers, batch_size, rate_limit)
         with failing(engine, plan):
@@ -150,7 +152,13 @@ def registered(plan: Plan) -> Plan:
 
 
 def begin(connection: Connection, plan: Plan) -> None:
-    """Makes the version, or goes on with it, and registers the partitions it does not know."""
+    """Makes the version, or goes on with it, and registers the partitions it does not know.
+
+    Raises:
+        IllegalTransition: another replay has ended the build since the plan was made, without
+            these partitions.
+        Fenced: it was aborted since, and there are partitions to add.
+    """
     name, version = plan.assembly.name, plan.assembly.version
     if plan.state is State.DRAINING:  # since a promote that was cut short, perhaps
         drain.expire(connection, name, version, by=timeline.who())
@@ -161,7 +169,42 @@ def begin(connection: Connection, plan: Plan) -> None:
         records.resume(connection, name, version)
     if plan.state is not None and plan.overridden:
         records.add_overrides(connection, name, version, plan.overridden)
-    _register(connection, plan)
+    added = _register(connection, plan)
+    # What was added refers to the version's row, so whoever ends the build waits for it. With
+    # nothing added there is nothing to read past what the build ends with.
+    if added and plan.building and drain.require_kept(connection, name, version) not in UNBUILT:
+        raise IllegalTransition(
+            f"{name} version {version} was built since this replay was planned, without partitions"
+            " that the topic has by now",
+            topic=plan.assembly.topic,
+            hint="run it again: it catches up with them",
+        )
+
+
+def require_ends(connection: Connection, plan: Plan) -> None:
+    """Passes if the plan has the ends that the build began with.
+
+    What one replay reads past them could be lost when another, at the ends, finishes; and one that
+    stops before them cannot finish.
+
+    Raises:
+        IllegalTransition: another replay has begun the build since the plan was made.
+    """
+    name, version = plan.assembly.name, plan.assembly.version
+    found = progress.read(connection, name, version) if plan.building else ()
+    ends = {row.partition: row.target_offset for row in found}
+    for span in plan.spans:
+        captured = ends.get(span.partition)
+        if captured is not None and span.end != max(captured, span.start):
+            raise IllegalTransition(
+                f"another replay of {name} version {version} began while this one was planned",
+                topic=span.topic,
+                partition=span.partition,
+                end=captured,
+                planned=span.end,
+                hint="let that one finish; or run this one again to take over from it, or both with"
+                " --join to share the work",
+            )
 
 
 def _create(connection: Connection, plan: Plan) -> None:
@@ -183,9 +226,12 @@ def _create(connection: Connection, plan: Plan) -> None:
     build.create(connection, assembly.layout)
 
 
-def _register(connection: Connection, plan: Plan) -> None:
-    """Adds the partitions the version does not know yet, with their ends while it is built."""
-    progress.register(
+def _register(connection: Connection, plan: Plan) -> int:
+    """Adds the partitions the version does not know yet, with their ends while it is built.
+
+    Returns how many there were.
+    """
+    return progress.register(
         connection,
         plan.assembly.name,
         plan.assembly.version,

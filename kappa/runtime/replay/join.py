@@ -37,7 +37,8 @@ from kappa.runtime.worker.worker import taken_over
 from kappa.tables import progress
 from kappa.tables.engine import connect
 from kappa.tables.progress import PartitionProgress
-from kappa.versions import drain
+from kappa.versions import drain, timeline
+from kappa.versions.lifecycle import State
 from kappa.versions.manifest import Run
 
 _PATIENCE_S = 60.0
@@ -172,6 +173,7 @@ class _Shared:
 
     def _positions(self) -> tuple[PartitionProgress, ...]:
         name, version = self._plan.assembly.name, self._plan.assembly.version
-        with self._engine.connect() as connection:
-            drain.require_kept(connection, name, version)
+        with self._engine.begin() as connection:
+            if drain.require_kept(connection, name, version) is State.DRAINING:
+                drain.expire(connection, name, version, by=timeline.who())
             return progress.read(connection, name, version)
