@@ -110,15 +110,6 @@ def set_lock_timeout(conn: Connection, milliseconds: int) -> None:
     conn.execute(select(func.set_config("lock_timeout", f"{milliseconds}ms", True)))
 
 
-def set_idle_timeout(conn: Connection, milliseconds: int) -> None:
-    """How long this transaction may lie between two statements before its session is ended.
-
-    The next statement then raises DatabaseUnavailable.
-    """
-    setting = "idle_in_transaction_session_timeout"
-    conn.execute(select(func.set_config(setting, f"{milliseconds}ms", True)))
-
-
 def translate(error: psycopg.Error, *, server: str | None = None) -> KappaError:
     """The kappa error that says what this psycopg error means."""
     state = error.sqlstate or ""

@@ -1,4 +1,5 @@
-"""What waits to leave, when another version begins to serve: part of a promote's transaction.
+"""What waits to leave, and what is final, when another version begins to serve: part of a promote's
+transaction.
 
 The former version's rows still leave: they are of records before the place where it stopped. The
 new version's rows leave from that place on; what it has of earlier records is dropped. So every
@@ -21,7 +22,12 @@ from kappa.tables.sqltypes import SqlType
 
 
 def hand_over(
-    conn: Connection, former: Layout | None, layout: Layout, recreated: Collection[str] = ()
+    conn: Connection,
+    former: Layout | None,
+    layout: Layout,
+    recreated: Collection[str] = (),
+    *,
+    is_new_source: bool = False,
 ) -> None:
     """Makes what waits the new version's to send, before it is the one that serves.
 
@@ -29,15 +35,21 @@ def hand_over(
     outputs begin with what is read from now on. The offset rows of both are locked. Of topics that
     were ``recreated`` since the former version read them only rows that were set aside are left,
     and stay with it: at the same places the new version may have rows of its own.
+
+    Windows that readers have seen as final stay so, unless what the former version read is given up
+    for a new source.
     """
     name = layout.processor
     if former is not None:
+        goes_on = former.hides and layout.hides and not is_new_source
         prune(conn, layout)
         for sent in former.publishes:
             _pass_on(conn, former, layout, sent, recreated)
         for sent in layout.publishes:
             if sent.carries is Carries.FINAL and former.publication(sent.output) is not None:
-                _catch_up(conn, former, layout, sent.output)
+                _catch_up(conn, former, layout, sent.output, goes_on=goes_on)
+        if goes_on:
+            finality.carry_on(conn, name, former.version, layout.version)
     news.tell(conn, name)
 
 
@@ -90,10 +102,14 @@ def _key_types(layout: Layout) -> dict[str, SqlType]:
     return {column.name: column.type for column in layout.columns if column.name in layout.key}
 
 
-def _catch_up(conn: Connection, former: Layout, layout: Layout, output: str) -> None:
+def _catch_up(
+    conn: Connection, former: Layout, layout: Layout, output: str, *, goes_on: bool
+) -> None:
     """Windows that are final by what the new version has read, and not by what the former had.
 
-    None where rows of the former never were final: then such windows begin with this version.
+    Or, where what was final goes on, by what the former had and not by what the new version has
+    read: that may have taken more for them. None where rows of the former never were final: then
+    such windows begin with this version.
     """
     if former.finality is None:
         return
@@ -101,3 +117,5 @@ def _catch_up(conn: Connection, former: Layout, layout: Layout, output: str) -> 
     now = finality.read(conn, layout.processor, layout.version).through
     if now is not None and (before is None or before < now):
         dirty_keys.mark_final(conn, layout, output, before, now, {})
+    elif goes_on and before is not None and (now is None or now < before):
+        dirty_keys.mark_final(conn, layout, output, now, before, {})

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import replace
 from functools import lru_cache
 from typing import Protocol
 
 import polars as pl
+import polars.selectors as cs
 import sqlalchemy as sa
 from sqlalchemy import Connection
 from sqlalchemy.schema import CreateIndex, CreateTable, DropTable
@@ -14,7 +16,6 @@ from sqlalchemy.schema import CreateIndex, CreateTable, DropTable
 from kappa.errors import TableError
 from kappa.tables import parts
 from kappa.tables.copy import copy_in
-from kappa.tables.engine import set_idle_timeout
 from kappa.tables.layout import Column, Layout
 from kappa.tables.merge import MergeRule
 from kappa.tables.read import read
@@ -23,16 +24,12 @@ from kappa.tables.sqltypes import BIGINT, BYTEA
 from kappa.tables.stage import stage
 
 _CHUNK = Column("_chunk", BIGINT, MergeRule.FIXED)
-_CHUNK_BYTES = 32 << 20
-"""How much of partials is merged at a time, which bounds memory."""
+_CHUNK_BYTES = 8 << 20
+"""How much of partials is merged at a time: it bounds memory, and how long PostgreSQL hears nothing
+of a transaction, which it ends after half a minute so that a paused worker holds no locks."""
 
 _ROW_BYTES = 200
 """What a row counts besides its partials."""
-
-_MERGE_TIMEOUT_MS = 600_000
-"""How long PostgreSQL hears nothing of a merge before it ends the session. A session's usual limit
-is for processes that are paused; large partials are merged for longer, and would be in every
-repetition. Who claims the partition of a paused one ends its session sooner."""
 
 
 class Remerge(Protocol):
@@ -70,7 +67,6 @@ def merged_with_stored(
     # A key is one worker's, but not while producers disagree on how many partitions there are.
     lock = sa.func.pg_advisory_xact_lock(sa.func.hashtextextended(layout.table, 0))
     conn.execute(sa.select(lock))
-    set_idle_timeout(conn, _MERGE_TIMEOUT_MS)
     columns = tuple(column for column in layout.columns if column.name in layout.key)
     keys = frame.select(layout.key).unique()
     staged = stage(conn, layout.table, columns, keys)
@@ -81,7 +77,24 @@ def merged_with_stored(
     if found.is_empty() and len(keys) == len(frame):
         return frame
     added = frame.select(pl.col(name).cast(dtype) for name, dtype in remerge.schema.items())
-    return remerge(pl.concat([found, added]))
+    merged = []
+    for rows in _chunks(pl.concat([found, added]), layout.key):
+        merged.append(remerge(rows))
+        conn.execute(sa.select(1))  # we are still there
+    return pl.concat(merged)
+
+
+def _chunks(rows: pl.DataFrame, key: Sequence[str]) -> list[pl.DataFrame]:
+    """The rows cut between keys; those of one key are in the order they had."""
+    size = pl.lit(_ROW_BYTES) + pl.sum_horizontal(
+        cs.binary().bin.size().fill_null(0).cast(pl.Int64)
+    )
+    sizes = rows.group_by(key, maintain_order=True).agg(size.sum().alias(_CHUNK.name))
+    chunk = pl.col(_CHUNK.name).cum_sum() // _CHUNK_BYTES
+    numbered = rows.join(
+        sizes.with_columns(chunk), on=key, how="left", nulls_equal=True, maintain_order="left"
+    )
+    return numbered.partition_by(_CHUNK.name, maintain_order=True, include_key=False)
 
 
 def take_out(
@@ -116,7 +129,6 @@ def take_out(
 def put_back(conn: Connection, layout: Layout, taken: sa.Table, remerge: Remerge | None) -> None:
     """Appends what was taken out to the layout's table, merged to one row per key."""
     remerge = _required(layout, remerge)
-    set_idle_timeout(conn, _MERGE_TIMEOUT_MS)
     chunk = taken.c[_CHUNK.name]
     conn.execute(CreateIndex(sa.Index("kappa_taken_chunk", chunk)))
     wanted = sa.select(*(taken.c[name] for name in remerge.schema))

@@ -17,7 +17,7 @@ from kappa.errors import (
     UnknownVersion,
 )
 from kappa.failpoints import reach
-from kappa.tables import bookkeeping, finality, handover, views
+from kappa.tables import bookkeeping, handover, views
 from kappa.tables.engine import set_lock_timeout
 from kappa.tables.layout import Layout
 from kappa.versions import records
@@ -121,15 +121,13 @@ def _change(
     layout: Layout,
     serving: Layout | None,
 ) -> None:
-    """All but the view: states, final windows, outputs, epochs, what is served, history."""
+    """All but the view: states, outputs and final windows, epochs, what is served, history."""
     move = stand.move
     if move.from_version is not None:
         _step(conn, deployment, move.processor, move.from_version, State.STANDBY)
     _step(conn, deployment, move.processor, move.to_version, State.SERVING)
-    handover.hand_over(conn, serving, layout, stand.recreated())
-    keeps_source = not stand.given_up(deployment.options.dropped_sources)
-    if serving is not None and serving.hides and layout.hides and keeps_source:
-        finality.carry_on(conn, move.processor, serving.version, layout.version)
+    given_up = stand.given_up(deployment.options.dropped_sources)
+    handover.hand_over(conn, serving, layout, stand.recreated(), is_new_source=bool(given_up))
     _activate(conn, move)
     _record(conn, deployment, stand)
 

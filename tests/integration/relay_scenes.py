@@ -18,7 +18,7 @@ from typing import Any, Self
 
 import fastavro
 import psutil
-from confluent_kafka import Consumer, TopicPartition
+from confluent_kafka import Consumer, KafkaError, TopicPartition
 
 from kappa import failpoints
 from kappa.config import Settings
@@ -52,8 +52,10 @@ class Reader:
             "isolation.level": "read_committed",
             "enable.auto.commit": False,
             "auto.offset.reset": "error",
+            "enable.partition.eof": True,
         }
         self.found: list[Found] = []
+        self._ends: dict[int, int] = {}
         self._registry = TopicRegistry(site.kafka, site.settings.registry.topic)
         self._parsed: dict[int, Any] = {}
         wait_until("the topic of the output is there", lambda: exists(site.kafka, topic))
@@ -66,7 +68,11 @@ class Reader:
         while (messages := self._consumer.consume(1_000, timeout_s)) != []:
             timeout_s = 0.0
             for message in messages:
-                assert message.error() is None, message.error()
+                error = message.error()
+                if error is not None and error.code() == KafkaError._PARTITION_EOF:
+                    self._ends[message.partition()] = message.offset()
+                    continue
+                assert error is None, error
                 key = message.key()
                 self.found.append(
                     Found(
@@ -81,6 +87,20 @@ class Reader:
     def wait_for(self, count: int) -> list[Found]:
         """Waits for so many records; returns all there are."""
         wait_until(f"record {count} of the output", lambda: self.read(0.1) >= count, seconds=30)
+        return self.found
+
+    def read_to_end(self) -> list[Found]:
+        """Takes all that was committed before; returns all there are."""
+        of_all = {
+            place.partition: self._consumer.get_watermark_offsets(place, timeout=10)[1]
+            for place in self._consumer.assignment()
+        }
+
+        def has_ended() -> bool:
+            self.read(0.1)
+            return all(self._ends.get(number, -1) >= end for number, end in of_all.items())
+
+        wait_until("the end of the output", has_ended, seconds=30)
         return self.found
 
     def last_by_key(self) -> dict[str, dict[str, Any] | None]:

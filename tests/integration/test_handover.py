@@ -116,6 +116,37 @@ def test_what_was_final_before_an_output_began_does_not_leave(
     assert starts == ["1970-01-01T00:10:00+00:00"][:leave]
 
 
+@pytest.mark.parametrize(
+    ("before", "own", "leave"),
+    [
+        ("1970-01-01 00:20+00", "1970-01-01 00:05+00", [10]),
+        ("1970-01-01 00:20+00", "0001-01-01 00:00+00", [0, 10]),
+        ("1970-01-01 00:20+00", None, [0, 10]),
+        ("0001-01-01 00:00+00", "1970-01-01 00:20+00", [0, 10]),
+        ("1970-01-01 00:20+00", "1970-01-01 00:20+00", []),
+    ],
+)
+def test_windows_leave_that_are_final_in_one_of_both_versions(
+    engine: Engine, unique: Unique, before: str, own: str | None, leave: list[int]
+) -> None:
+    """By its own lateness the new version may be final further than the former, or less far."""
+    name = unique("final")
+    rows = revenue_rows([("a", start * MINUTE, 1, 1, "c", "c") for start in (0, 10)])
+    for layout, through in ((windows(name, 1), before), (windows(name, 2), own)):
+        ready(engine, layout, [10])
+        with engine.begin() as conn:
+            sink.upsert(conn, layout, rows)
+            if through is not None:
+                conn.execute(
+                    text("INSERT INTO kappa_finality VALUES (:n, :v, :t)"),
+                    {"n": name, "v": layout.version, "t": through},
+                )
+    promote(engine, {name: 1}, who="test")
+    promote(engine, {name: 2}, who="test")
+    starts = [key["window_start"] for _, key in waiting(engine, name)]
+    assert starts == [f"1970-01-01T00:{minute:02}:00+00:00" for minute in leave]
+
+
 def test_a_partition_the_serving_version_does_not_know_is_not_left_out(
     engine: Engine, unique: Unique
 ) -> None:

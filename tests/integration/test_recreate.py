@@ -137,8 +137,8 @@ OBSTACLES = [
     ),
     (
         "CREATE VIEW over_{name} AS SELECT id FROM {name};"
-        " CREATE TABLE kept_{name} (one over_{name})",
-        "table kept_",
+        " CREATE TYPE kept_{name} AS (one over_{name})",
+        "type kept_",
     ),
 ]
 """What is known to stand in the way before anything is dropped, and what is said of it."""

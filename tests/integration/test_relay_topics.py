@@ -112,7 +112,7 @@ def test_exactly_once_wherever_the_relay_is_killed(site: Site) -> None:
         with relaying(site.settings, name):
             found = reader.wait_for(len(wanted))
             wait_until("the outbox is empty", lambda: is_empty(site, name))
-            reader.read(0.5)
+            reader.read_to_end()
     assert sorted(places(found)) == sorted(wanted)
     assert in_order(found)
     assert all(one.key == one.row["sensor"] for one in found if one.row)
@@ -135,8 +135,8 @@ def test_a_relay_that_slept_finds_its_output_taken_over(site: Site, step: str) -
             wait_until("the outbox is empty", lambda: is_empty(site, name))
         assert relay.go_on() == RelayFenced.exit_code
     with reading(site, output) as reader:
-        reader.read(1.0)
-    assert sorted(places(reader.found)) == sorted(wanted)
+        found = reader.read_to_end()
+    assert sorted(places(found)) == sorted(wanted)
 
 
 def test_a_relay_that_lost_its_session_goes_on(site: Site) -> None:
@@ -170,8 +170,7 @@ def test_weaker_guarantees_repeat_or_lose_what_was_under_way(site: Site, guarant
     with relaying(site.settings, name), reading(site, output) as reader:
         wait_until("the outbox is empty", lambda: is_empty(site, name))
     with reading(site, output) as reader:
-        reader.read(1.0)
-        found = Counter(places(reader.found))
+        found = Counter(places(reader.read_to_end()))
     lost, repeated = set(wanted) - set(found), sum(found.values()) - len(found)
     assert not set(found) - set(wanted)
     if guarantee == "at_least_once":  # published or sent, but not dropped from the outbox
@@ -281,8 +280,7 @@ def test_rows_of_a_source_that_is_dropped_leave_and_those_of_the_new_one_begin(s
     site.replay(name, version=2)
     with relaying(site.settings, name), reading(site, output) as reader:
         wait_until("the outbox is empty", lambda: is_empty(site, name))
-        reader.read(0.5)
-        found = reader.found
+        found = reader.read_to_end()
     by = [(one.row["by"], one.row["part"], one.row["place"]) for one in found if one.row]
     assert sorted(by) == sorted([*((1, *p) for p in first), *((2, *p) for p in second)])
     assert before[-1] not in second

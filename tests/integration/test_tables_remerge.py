@@ -213,28 +213,33 @@ def test_rows_that_need_a_worker_are_not_merged_without_one(engine: Engine, uniq
         sink.upsert(conn, layout, rows_of(frame))
 
 
-def test_a_merge_may_take_longer_than_a_session_may_idle(engine: Engine, unique: Unique) -> None:
-    """While a worker merges, PostgreSQL hears nothing of it."""
+def test_postgresql_hears_of_a_long_merge_between_its_chunks(
+    engine: Engine, unique: Unique, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It ends a transaction of which it hears nothing for too long."""
     layout = reading(unique("slow"))
-    frame = records([(0, "a", "x", "Emma", 1.0)] * 3)
-    limit = text("SHOW idle_in_transaction_session_timeout")
-    allowed: list[object] = []
+    books = [(number % 4, "a", None, f"book {number}", 1.0) for number in range(12)]
+    frame = records(books)
+    heard: list[object] = []
 
     class Slow:
         schema = REMERGE.schema
 
         def __call__(self, rows: pl.DataFrame) -> pl.DataFrame:
-            allowed.append(conn.scalar(limit))
+            with engine.connect() as beside:
+                heard.append(beside.scalar(last, {"pid": pid}))
             return REMERGE(rows)
 
+    last = text("SELECT state_change FROM pg_stat_activity WHERE pid = :pid")
     with engine.begin() as conn:
-        written(conn, layout, [frame[:1], frame[1:2]])
+        written(conn, layout, [frame[:4], frame[4:8]])
+        build.finish(conn, layout, REMERGE)
+    monkeypatch.setattr(remerging, "_CHUNK_BYTES", 1)
     with engine.begin() as conn:
-        build.finish(conn, layout, Slow())
-    with engine.begin() as conn:
-        sink.upsert(conn, layout, rows_of(frame[2:]), Slow())
-    with engine.begin() as conn:
-        assert (allowed, conn.scalar(limit)) == (["10min"] * 2, "30s")
+        pid = conn.scalar(text("SELECT pg_backend_pid()"))
+        sink.upsert(conn, layout, rows_of(frame[8:]), Slow())
+        assert len(set(heard)) == len(heard) == 4, "one for each key"
+        assert stored(conn, layout).rows() == at_once(conn, unique("once"), frame)
 
 
 def test_an_upsert_that_is_rolled_back_changes_nothing(engine: Engine, unique: Unique) -> None:

@@ -1,7 +1,7 @@
 """Records applied to a window after it was final.
 
 Its partition had been silent, or had no records before: it held nothing back while the others
-passed the window.
+passed the window. Or readers have seen the window as final in a former version that waited less.
 """
 
 from __future__ import annotations
