@@ -96,10 +96,7 @@ def _render_list(subjects: tuple[ListedSubject, ...]) -> None:
 def _render_shown(shown: ShownSchema) -> None:
     newest = " (newest)" if shown.latest else ""
     key = f", key column {shown.key}" if shown.key else ""
-    err().print(
-        f"{shown.subject} version {shown.version}{newest}, id {shown.schema_id}{key}",
-        markup=False,
-    )
+    err().print(f"{shown.subject} version {shown.version}{newest}, id {shown.schema_id}{key}")
     out().print(json.dumps(shown.schema, indent=2, ensure_ascii=False), soft_wrap=True)
 
 

@@ -118,6 +118,11 @@ class Fold(Protocol):
         """The oldest flush not settled yet is committed: the store now has it."""
 
 
+def of_records(dead: pl.DataFrame) -> pl.DataFrame:
+    """Those dead letters that are of records, not of timers."""
+    return dead if dead.is_empty() else dead.filter(pl.col("timer").is_null())
+
+
 def dead_letters(parts: Sequence[pl.DataFrame]) -> pl.DataFrame:
     """Dead letters of several causes as one frame, in offset order, each record and timer once.
 

@@ -71,11 +71,6 @@ class Known:
     is_retried: bool
 
 
-def of_records(frame: pl.DataFrame) -> pl.DataFrame:
-    """Those of ``frame`` (FRAME_SCHEMA) that are of records, not of timers."""
-    return frame if frame.is_empty() else frame.filter(pl.col("timer").is_null())
-
-
 def insert(conn: Connection, processor: str, version: int, frame: pl.DataFrame) -> None:
     """Adds dead letters; ``frame`` has FRAME_SCHEMA. One already there is left as it is.
 

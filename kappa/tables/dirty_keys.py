@@ -10,7 +10,7 @@ transaction.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from datetime import UTC, datetime, timedelta
+from datetime import datetime, timedelta
 from typing import Any
 
 import polars as pl
@@ -26,7 +26,6 @@ from kappa.tables.read import read
 from kappa.tables.relations import rows_table
 from kappa.tables.stage import stage
 
-_FIRST = datetime.min.replace(tzinfo=UTC)
 _FOUND = "@found"
 KEY = "@key"
 """The column of a key, as the JSON text of its columns."""
@@ -70,7 +69,7 @@ def mark_final(
         final.append(end > after)
         if isinstance(window_end, WindowEnd):  # the key finds them by their start
             length = timedelta(milliseconds=window_end.size_ms)
-            if after - _FIRST > length:
+            if after - finality.EARLIEST > length:
                 final.append(table.c[window_end.start] > after - length)
     chosen = sa.select(_json_key(layout, table)).where(*final)
     _insert(conn, layout, output, chosen.order_by(end), reached)

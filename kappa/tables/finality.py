@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Collection
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import UTC, datetime
 
 import sqlalchemy as sa
 from sqlalchemy import Connection
@@ -22,8 +22,8 @@ from kappa.tables.bookkeeping import finality
 TABLE = finality.name
 """The table that views of final windows read."""
 
-_EARLIEST_MS = -62_135_596_800_000
-"""The beginning of year 1: with more lateness than there has been time nothing is final."""
+EARLIEST = datetime.min.replace(tzinfo=UTC)
+"""With more lateness than there has been time nothing is final."""
 
 Partition = tuple[str, int]
 Span = tuple[str, int, int]
@@ -141,7 +141,7 @@ def advance(
             "p": processor,
             "v": version,
             "delay": rule.delay_ms,
-            "earliest": _EARLIEST_MS,
+            "earliest": int(EARLIEST.timestamp()) * 1_000,
             "idle": rule.idle_after_ms or 0,
             "topics": [topic for topic, _ in named],
             "partitions": [partition for _, partition in named],

@@ -89,6 +89,8 @@ def _chunks(rows: pl.DataFrame, key: Sequence[str]) -> list[pl.DataFrame]:
     size = pl.lit(_ROW_BYTES) + pl.sum_horizontal(
         cs.binary().bin.size().fill_null(0).cast(pl.Int64)
     )
+    if rows.select(size.sum()).item() < _CHUNK_BYTES:
+        return [rows]
     sizes = rows.group_by(key, maintain_order=True).agg(size.sum().alias(_CHUNK.name))
     chunk = pl.col(_CHUNK.name).cum_sum() // _CHUNK_BYTES
     numbered = rows.join(

@@ -12,7 +12,7 @@ import polars as pl
 from kappa.errors import BadRecord
 from kappa.eventtime.watermark import PartitionClock
 from kappa.processing.admission import anything
-from kappa.processing.events import TOMBSTONE_SCHEMA, Events, Fold, Outcome
+from kappa.processing.events import TOMBSTONE_SCHEMA, Events, Fold, Outcome, of_records
 from kappa.processing.keyed.declaration import BoundKeyedProcessor, KeyedProcessor
 from kappa.processing.keyed.key_codec import KeyCodec
 from kappa.processing.keyed.timers import EVENT, PROCESSING
@@ -106,7 +106,7 @@ class KeyedKind:
             outcome = fold.apply(self._record(passing, clock), clock)
         finally:
             self.hush.on = False
-        refused = outcome.dead.filter(outcome.dead["timer"].is_null())
+        refused = of_records(outcome.dead)
         if not refused.is_empty():
             raise BadRecord(
                 "a record with no values, made up to bring the partition there, is a dead letter",

@@ -152,6 +152,15 @@ def examine(engine: Engine, versions: Mapping[str, int], options: Options) -> li
         ]
 
 
+@dataclass(frozen=True, slots=True)
+class _Seen:
+    """How far a version that is behind has come, since when, and whether that was seen to rise."""
+
+    reached: int
+    at: float
+    has_gained: bool
+
+
 class _Promotion:
     """A deployment that is tried until it succeeds, is refused, or time is over."""
 
@@ -172,9 +181,7 @@ class _Promotion:
         self._behind = 0
         self._deadline = time.monotonic() + persistence.deadline_s
         self._has_fresh_readers = False
-        self._reached: dict[str, int] = {}
-        self._gained_at: dict[str, float] = {}
-        self._gaining: set[str] = set()
+        self._seen: dict[str, _Seen] = {}
         self._has_gained = False
 
     def run(self) -> Promoted:
@@ -253,14 +260,12 @@ class _Promotion:
         with self._engine.begin() as conn:
             reached = sum(at.next_offset for at in read_positions(conn, name, new[name]))
             is_followed = bool(workers.read(conn, name, new[name]))
-        before = self._reached.get(name)
-        if before is None or reached > before:
-            if before is not None:
-                self._gaining.add(name)
-            self._reached[name], self._gained_at[name] = reached, time.monotonic()
-        self._has_gained = name in self._gaining
+        seen = self._seen.get(name)
+        if seen is None or reached > seen.reached:
+            seen = self._seen[name] = _Seen(reached, time.monotonic(), has_gained=seen is not None)
+        self._has_gained = seen.has_gained
         patience_s = limits.idle_s if is_followed else limits.unread_s
-        return time.monotonic() - self._gained_at[name] < patience_s
+        return time.monotonic() - seen.at < patience_s
 
     def _drain(self) -> None:
         for move in self._deployment.moves:

@@ -14,7 +14,9 @@ from confluent_kafka.admin import AdminClient
 from kappa.cli.promote import persistence
 from kappa.config import Settings
 from kappa.operations import topics
+from kappa.tables.engine import connect
 from tests.conftest import Finished, Stack
+from tests.integration.tables_scenes import old_snapshot
 from tests.orders import EXTENDED, Shop, open_shop, orders, publish, rebuild
 
 Kappa = Callable[..., Finished]
@@ -132,11 +134,8 @@ def test_what_a_promote_can_be_asked_for(
     assert missing.code == 4
     assert "was never compared with version 1" in missing.err
     ok(kappa("diff", name, "--expect-diff"))
-    with psycopg.connect(database) as reader:
-        reader.isolation_level = psycopg.IsolationLevel.REPEATABLE_READ
-        reader.execute("SELECT 1")
-        with psycopg.connect(database) as writer:  # only what follows a transaction can be younger
-            writer.execute("SELECT pg_current_xact_id()")
+    engine = connect(database)
+    with old_snapshot(engine):
         assert (
             "would wait: a reader's snapshot is older" in ok(kappa("promote", name, "--plan")).out
         )
@@ -145,6 +144,7 @@ def test_what_a_promote_can_be_asked_for(
         assert "has a transaction older than the promote" in held.err
         done = ok(kappa("promote", name, "--require-diff", "--ignore-snapshots"))
         assert f"{name} version 2 is serving" in done.out
+    engine.dispose()
 
     refused = kappa("promote", lines)
     assert refused.code == 4

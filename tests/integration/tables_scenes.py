@@ -205,6 +205,16 @@ def without_view_column(layout: Layout, name: str) -> Layout:
     return replace(layout, view=tuple(c for c in layout.view if c.name != name))
 
 
+def set_final(engine: Engine, name: str, version: int, through: str | None) -> None:
+    """As if the version's windows were final up to then; None: none is yet."""
+    if through is not None:
+        with engine.begin() as conn:
+            conn.execute(
+                text("INSERT INTO kappa_finality VALUES (:n, :v, :t)"),
+                {"n": name, "v": version, "t": through},
+            )
+
+
 def side_by_side(engine: Engine, name: str) -> str:
     """Version 1 serves, version 2 is as far; each has one row that says which wrote it."""
     for version in (1, 2):

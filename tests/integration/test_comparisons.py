@@ -32,6 +32,7 @@ from tests.integration.tables_scenes import (
     ready,
     revenue,
     revenue_rows,
+    set_final,
     without_view_column,
 )
 
@@ -373,15 +374,11 @@ def test_only_versions_that_are_built_are_compared(engine: Engine, unique: Uniqu
 
 def test_a_final_row_is_compared_only_once_it_is_shown(engine: Engine, unique: Unique) -> None:
     name = unique("diff")
-    for version, through in ((1, 60), (2, 120)):
+    for version, through in ((1, "1970-01-01 00:01+00"), (2, "1970-01-01 00:02+00")):
         layout = replace(revenue(name, version), finality=Finality(0, hides=True))
         rows = [("p", 0, 1, 1, "a", "b"), ("p", 60_000, 1, 1, "a", "b")]
         built(engine, layout, revenue_rows(rows))
-        with engine.begin() as conn:
-            conn.execute(
-                text("INSERT INTO kappa_finality VALUES (:p, :v, to_timestamp(:t), 0)"),
-                {"p": name, "v": version, "t": through},
-            )
+        set_final(engine, name, version, through)
     (main,) = compare(engine, name).outputs
     assert (main.rows_before, main.rows_after, main.only_after) == (1, 2, 1)
 

@@ -28,6 +28,7 @@ from tests.integration.tables_scenes import (
     ready,
     revenue,
     revenue_rows,
+    set_final,
 )
 from tests.integration.test_promote import active
 
@@ -101,15 +102,11 @@ def test_what_was_final_before_an_output_began_does_not_leave(
     name = unique("final")
     former, layout = before(name), windows(name, 2)
     rows = revenue_rows([("a", start * MINUTE, 1, 1, "c", "c") for start in (0, 10)])
-    for one, through in ((former, 5), (layout, 20)):
+    for one, through in ((former, "1970-01-01 00:05+00"), (layout, "1970-01-01 00:20+00")):
         ready(engine, one, [10])
         with engine.begin() as conn:
             sink.upsert(conn, one, rows)
-            if one.finality is not None:
-                conn.execute(
-                    text("INSERT INTO kappa_finality VALUES (:n, :v, to_timestamp(:t))"),
-                    {"n": name, "v": one.version, "t": through * 60},
-                )
+        set_final(engine, name, one.version, through if one.finality is not None else None)
     promote(engine, {name: 1}, who="test")
     promote(engine, {name: 2}, who="test")
     starts = [key["window_start"] for _, key in waiting(engine, name)]
@@ -136,11 +133,7 @@ def test_windows_leave_that_are_final_in_one_of_both_versions(
         ready(engine, layout, [10])
         with engine.begin() as conn:
             sink.upsert(conn, layout, rows)
-            if through is not None:
-                conn.execute(
-                    text("INSERT INTO kappa_finality VALUES (:n, :v, :t)"),
-                    {"n": name, "v": layout.version, "t": through},
-                )
+        set_final(engine, name, layout.version, through)
     promote(engine, {name: 1}, who="test")
     promote(engine, {name: 2}, who="test")
     starts = [key["window_start"] for _, key in waiting(engine, name)]

@@ -29,7 +29,7 @@ from kappa.versions.lifecycle import State
 from kappa.versions.promote import Persistence, examine, promote
 from kappa.versions.rollback import back
 from tests.faults import Site
-from tests.integration.tables_scenes import item_rows, items, move_to, ready, revenue
+from tests.integration.tables_scenes import item_rows, items, move_to, ready, revenue, set_final
 from tests.integration.test_promote import active, shown, states
 
 Unique = Callable[[str], str]
@@ -278,14 +278,7 @@ def test_a_reader_of_another_role_is_seen_by_an_ordinary_one(
 def final(engine: Engine, name: str, version: int, hour: int) -> None:
     """A version that is built, and whose windows are final up to this hour."""
     ready(engine, replace(revenue(name, version), finality=Finality(0, hides=True)), [10])
-    with engine.begin() as conn:
-        conn.execute(
-            text(
-                "INSERT INTO kappa_finality VALUES (:n, :v, :t) ON CONFLICT"
-                " (processor, version) DO UPDATE SET final_through = :t"
-            ),
-            {"n": name, "v": version, "t": f"2024-01-01 {hour}:00+00"},
-        )
+    set_final(engine, name, version, f"2024-01-01 {hour}:00+00")
 
 
 def final_through(engine: Engine, name: str, version: int) -> int:

@@ -134,3 +134,5 @@ def test_a_ttl_lasts_for_some_time(ttl: int | str) -> None:
     with pytest.raises(DeclarationError, match="is zero") as refused:
         ValueState(int, ttl=ttl)
     assert "7d" in refused.value.hint
+    with pytest.raises(DeclarationError, match="is beyond all dates"):
+        ValueState(int, ttl=10**18)

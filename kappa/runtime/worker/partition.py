@@ -19,7 +19,14 @@ from kappa.errors import (
 from kappa.eventtime.watermark import PartitionClock
 from kappa.failpoints import reach
 from kappa.log.records import RawBatch, TopicPartition
-from kappa.processing.events import NO_TOMBSTONES, TOMBSTONE_SCHEMA, Events, Fold, Outcome
+from kappa.processing.events import (
+    NO_TOMBSTONES,
+    TOMBSTONE_SCHEMA,
+    Events,
+    Fold,
+    Outcome,
+    of_records,
+)
 from kappa.runtime.worker.budget import DeadLetterBudget
 from kappa.runtime.worker.copies import Copies, Stretch
 from kappa.runtime.worker.letters import Letters
@@ -121,12 +128,12 @@ class PartitionRun:
         """Folds one stretch of a batch in, whole or (where it cannot be decoded) not at all."""
         decoded = _decode(stretch.raw, decoder, waited)
         dead = self._apply(stretch, decoded, fold, keys_at)
-        of_records = dead_letters.of_records(dead)["offset"].to_list()
-        applied = self._copies.folded(stretch, of_records)
+        failed = of_records(dead)["offset"].to_list()
+        applied = self._copies.folded(stretch, failed)
         self._budget.spend(stretch.offsets, dead, applied)
         self.position = stretch.raw.next_offset
         self._tally.records += len(stretch.offsets)
-        self._tally.dead += len(of_records)
+        self._tally.dead += len(failed)
         self._tally.filtered += stretch.filtered
         self._tally.size_bytes += stretch.raw.size_bytes
         return dead

@@ -11,6 +11,7 @@ import numpy as np
 from kappa.avro.decode import BatchDecoder
 from kappa.errors import SchemaError
 from kappa.log.records import RawBatch
+from kappa.processing.events import of_records
 from kappa.processing.keyed.declaration import BoundKeyedProcessor
 from kappa.processing.store import NothingStored
 from kappa.registry.topic import TopicRegistry
@@ -18,7 +19,6 @@ from kappa.runtime.assembly import Assembly
 from kappa.runtime.worker.letters import NoLetters
 from kappa.runtime.worker.partition import PartitionRun
 from kappa.runtime.worker.worker import storable_in
-from kappa.tables import dead_letters
 from kappa.tables.letters import Letter
 from kappa.tables.progress import Claimed
 
@@ -91,7 +91,7 @@ class Recheck:
             raise run.lacks
         return {
             offset: (error_class, message)
-            for offset, error_class, message in dead_letters.of_records(dead)
+            for offset, error_class, message in of_records(dead)
             .select("offset", "error_class", "message")
             .rows()
         }
